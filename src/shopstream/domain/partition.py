@@ -1,0 +1,89 @@
+"""Which shard an event belongs to: decided once, on the way in, from the sender's bytes.
+
+Clicks and cart lines go by user, orders by customer (a guest's by order id), stock by product.
+An event that names none of these can only be rejected; it goes to shard 0.
+"""
+
+from collections.abc import Sequence
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct
+
+from shopstream.events import Entry
+
+_Id = str | int | float | None
+
+
+class _OurKey(Struct, gc=False):
+    user_id: _Id = None
+    customer_id: _Id = None
+    order_id: _Id = None
+    product_id: _Id = None
+
+
+class _SegmentKey(Struct, gc=False, rename="camel"):
+    user_id: _Id = None
+    anonymous_id: _Id = None
+
+
+class _GaKey(Struct, gc=False):
+    user_id: _Id = None
+    client_id: _Id = None
+
+
+_our_key = msgspec.json.Decoder(_OurKey).decode
+_segment_key = msgspec.json.Decoder(_SegmentKey).decode
+_ga_key = msgspec.json.Decoder(_GaKey).decode
+
+
+def shard_of_key(key: str, shards: int) -> int:
+    """The shard of a user, customer, order or product id."""
+    return crc32(key.encode("utf-8", "surrogatepass")) % shards if shards > 1 else 0
+
+
+def partition_key(topic: str, dialect: str, raw: bytes) -> str:
+    """The id an event is sharded by, empty when it has none."""
+    try:
+        if dialect == "segment":
+            envelope = _segment_key(raw)
+            found = envelope.user_id or envelope.anonymous_id
+        elif dialect == "ga4":
+            ga = _ga_key(raw)
+            found = ga.user_id or ga.client_id
+        else:
+            ours = _our_key(raw)
+            if topic == "orders":
+                found = ours.customer_id or ours.order_id
+            elif topic == "stock":
+                found = ours.product_id
+            else:
+                found = ours.user_id
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
+    return "" if found is None else str(found)
+
+
+def split(entry: Entry, shards: int) -> list[Entry | None]:
+    """`entry` as each shard sees it, None where a shard gets none of its events."""
+    if shards == 1:
+        return [entry]
+    places: list[list[int]] = [[] for _ in range(shards)]
+    if entry.dialect == "rejected":
+        places[0] = list(range(len(entry.events)))
+    else:
+        topic, dialect = entry.topic, entry.dialect
+        for i, raw in enumerate(entry.events):
+            places[shard_of_key(partition_key(topic, dialect, raw), shards)].append(i)
+    return [_pick(entry, chosen) for chosen in places]
+
+
+def _pick(entry: Entry, chosen: Sequence[int]) -> Entry | None:
+    if not chosen:
+        return None
+    if len(chosen) == len(entry.events):
+        return entry
+    part = msgspec.structs.replace(entry, events=[entry.events[i] for i in chosen])
+    if entry.lines:
+        part.lines = [entry.lines[i] for i in chosen]
+    return part

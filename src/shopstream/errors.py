@@ -1,0 +1,52 @@
+"""Everything that shopstream raises on purpose. Each message says what to do next.
+
+ShopstreamError
+├── ConfigError          a setting, rule or mapping is wrong: names file, key, value
+├── DataDirError         the data directory is missing, of another version, or unusable
+│   └── Busy             another process holds what this one needs
+├── LogError             the log could not take or give events
+│   ├── LogFull          no room: try again later (503)
+│   └── LogBroken        a write or fsync failed: nothing was acknowledged, the process must end
+├── SourceError          a file or URL to load from or send to is unusable
+└── NotRunning           a command needs a running `shopstream up` and there is none
+"""
+
+
+class ShopstreamError(Exception):
+    """The root: `except ShopstreamError` catches all of ours and nothing else."""
+
+
+class ConfigError(ShopstreamError):
+    """A setting, rule or mapping is wrong."""
+
+
+class DataDirError(ShopstreamError):
+    """The data directory cannot be used."""
+
+
+class Busy(DataDirError):
+    """Another process holds what this one needs."""
+
+
+class LogError(ShopstreamError):
+    """The log could not take or give events."""
+
+
+class LogFull(LogError):
+    """There is no room for more events; retry after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class LogBroken(LogError):
+    """A write or fsync failed. Nothing of it was acknowledged; the process must end and recover."""
+
+
+class SourceError(ShopstreamError):
+    """A file or URL to load from or send to is unusable."""
+
+
+class NotRunning(ShopstreamError):
+    """A command needs a running `shopstream up` on this data directory."""

@@ -1,0 +1,253 @@
+"""The log on one machine: SQLite in WAL mode, an fsync for every group commit.
+
+A row is one append: its entries, cut by shard, each shard's part one zstd blob. So a reader
+inflates only what is its own, and a commit costs one row however many events it holds.
+See docs/decisions/0001-log-rows-are-group-commits.md for the measurements.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import apsw
+import msgspec
+import zstandard
+
+from shopstream.domain.partition import split
+from shopstream.errors import Busy, LogBroken, LogFull
+from shopstream.events import Entry
+from shopstream.ports import Row
+
+READ_BYTES_MAX = 32 * 1024 * 1024
+INFLATED_BYTES_MAX = 1024 * 1024 * 1024
+_TRIM_ROWS = 2_000
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS rows (
+    position INTEGER PRIMARY KEY, next INTEGER NOT NULL, appended_us INTEGER NOT NULL,
+    watermark_us INTEGER NOT NULL, size INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS received (
+    topic TEXT, source TEXT, units INTEGER NOT NULL, PRIMARY KEY (topic, source)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS progress (source TEXT PRIMARY KEY, done INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_entries = msgspec.msgpack.Decoder(list[Entry]).decode
+_decode_parts = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+class SqliteLog:
+    """`ports.Log` in a folder. Opening it makes this process its one writer.
+
+    Raises Busy when another process writes it. `SqliteLog.reader` opens it for reading only.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        shards: int = 1,
+        bytes_max: int = 1 << 62,
+        disk_free_bytes_min: int = 0,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._lock: IO[str] | None = _take_lock(folder / "writer.lock")
+        self._shards = shards
+        self._bytes_max = bytes_max
+        self._disk_free_bytes_min = disk_free_bytes_min
+        self._compress = zstandard.ZstdCompressor(level=1).compress
+        self._inflate = zstandard.ZstdDecompressor().decompress
+        with _translated():
+            self._db = apsw.Connection(str(folder / "log.db"))
+            self._db.set_busy_timeout(10_000)
+            self._db.pragma("journal_mode", "wal")
+            self._db.pragma("synchronous", "full")
+            self._db.pragma("wal_autocheckpoint", 4_000)
+            self._db.execute(_SCHEMA)
+            self._bytes = self._one("SELECT coalesce(sum(length(body)), 0) FROM rows")
+        _sync_folder(folder)
+
+    @classmethod
+    def reader(cls, folder: Path) -> "SqliteLog":
+        """The log as any other process may read it; `append` and `trim` are refused."""
+        log = cls.__new__(cls)
+        log._folder = folder
+        log._lock = None
+        log._inflate = zstandard.ZstdDecompressor().decompress
+        with _translated():
+            log._db = apsw.Connection(
+                str(folder / "log.db"), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+            )
+            log._db.set_busy_timeout(10_000)
+        return log
+
+    def append(self, entries: Sequence[Entry], *, progress: Mapping[str, int] | None = None) -> int:
+        if self._lock is None:
+            raise Busy(f"{self._folder} was opened for reading; another process writes it")
+        entries = [e for e in entries if e.events]
+        self._ensure_room()
+        body = self._body(entries)
+        start = self.end()
+        end = start + sum(len(e.events) for e in entries)
+        received: dict[tuple[str, str], int] = {}
+        for e in entries:
+            received[e.topic, e.source] = received.get((e.topic, e.source), 0) + e.units
+        with _translated(), self._db:
+            if entries:
+                self._db.execute(
+                    "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        start,
+                        end,
+                        max(e.received_us for e in entries),
+                        max(e.watermark_us for e in entries),
+                        sum(len(raw) for e in entries for raw in e.events),
+                        body,
+                    ),
+                )
+            self._db.executemany(
+                "INSERT INTO received VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET units = units + excluded.units",
+                [(topic, source, units) for (topic, source), units in received.items()],
+            )
+            self._db.executemany(
+                "INSERT INTO progress VALUES (?, ?) ON CONFLICT DO UPDATE SET done = excluded.done",
+                list((progress or {}).items()),
+            )
+        self._bytes += len(body)
+        return end
+
+    def _body(self, entries: Sequence[Entry]) -> bytes:
+        parts: list[list[Entry]] = [[] for _ in range(self._shards)]
+        for entry in entries:
+            for part, mine in zip(parts, split(entry, self._shards), strict=True):
+                if mine is not None:
+                    part.append(mine)
+        return _encode([self._compress(_encode(part)) if part else b"" for part in parts])
+
+    def _ensure_room(self) -> None:
+        if self._bytes > self._bytes_max:
+            raise LogFull(
+                f"the log holds {self._bytes:,} bytes, its limit is {self._bytes_max:,};"
+                " the processor must catch up, or raise log_bytes_max"
+            )
+        if self._disk_free_bytes_min:
+            disk = os.statvfs(self._folder)
+            if disk.f_bavail * disk.f_frsize < self._disk_free_bytes_min:
+                raise LogFull(
+                    f"less than {self._disk_free_bytes_min:,} bytes are free on the disk of"
+                    f" {self._folder}; free some, nothing acknowledged is lost"
+                )
+
+    def read(self, position: int, *, shard: int = 0, events_max: int = 10_000) -> list[Row]:
+        rows: list[Row] = []
+        events = size_read = 0
+        found = self._db.execute(
+            "SELECT position, next, watermark_us, size, body FROM rows"
+            " WHERE position >= ? ORDER BY position",
+            (position,),
+        )
+        for start, end, watermark_us, size, body in found:
+            part = _decode_parts(body)[shard]
+            inflated = self._inflate(part, max_output_size=INFLATED_BYTES_MAX) if part else b""
+            entries = _decode_entries(inflated) if part else []
+            rows.append(Row(start, end, entries, watermark_us))
+            events += sum(len(e.events) for e in entries)
+            size_read += size
+            if events >= events_max or size_read >= READ_BYTES_MAX or len(rows) >= events_max:
+                break
+        found.close()
+        return rows
+
+    def start(self) -> int:
+        return self._one("SELECT coalesce(min(position), 0) FROM rows")
+
+    def end(self) -> int:
+        return self._one(
+            "SELECT coalesce((SELECT next FROM rows ORDER BY position DESC LIMIT 1), 0)"
+        )
+
+    def appended_us(self, position: int) -> int:
+        """When the event at `position` was appended (microseconds UTC), 0 if it isn't there."""
+        return self._one(
+            "SELECT coalesce((SELECT appended_us FROM rows WHERE next > ?"
+            " ORDER BY position LIMIT 1), 0)",
+            position,
+        )
+
+    def position_before(self, appended_us: int) -> int:
+        """The end of the last row appended before that time, or the log's start."""
+        return self._one(
+            "SELECT coalesce((SELECT next FROM rows WHERE appended_us < ?"
+            " ORDER BY position DESC LIMIT 1), (SELECT min(position) FROM rows), 0)",
+            appended_us,
+        )
+
+    def progress(self, source: str) -> int:
+        return self._one("SELECT coalesce((SELECT done FROM progress WHERE source = ?), 0)", source)
+
+    def received(self) -> dict[tuple[str, str], int]:
+        found = self._db.execute("SELECT topic, source, units FROM received")
+        return {(str(topic), str(source)): int(units) for topic, source, units in found}
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all rows' bodies."""
+        return self._one("SELECT coalesce(sum(length(body)), 0) FROM rows")
+
+    def trim(self, before: int) -> int:
+        """Forget rows that end at or before `before`, a bounded number a call, never the last."""
+        if self._lock is None:
+            raise Busy(f"{self._folder} was opened for reading; another process writes it")
+        with _translated(), self._db:
+            self._db.execute(
+                "DELETE FROM rows WHERE position IN (SELECT position FROM rows WHERE next <= ?"
+                " AND next < (SELECT max(next) FROM rows) ORDER BY position LIMIT ?)",
+                (before, _TRIM_ROWS),
+            )
+        self._bytes = self.size_bytes
+        return self.start()
+
+    def close(self) -> None:
+        self._db.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _one(self, sql: str, *values: Any) -> int:
+        return int(self._db.execute(sql, values).get)
+
+
+def _take_lock(path: Path) -> IO[str]:
+    lock = path.open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise Busy(f"another process writes the log in {path.parent}") from None
+    return lock
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """SQLite's errors as ours: a full disk heals, anything else means starting again."""
+    try:
+        yield
+    except apsw.FullError as e:
+        raise LogFull(f"the disk is full: {e}") from e
+    except apsw.CantOpenError as e:
+        raise LogBroken(f"the log can't be opened: {e}") from e
+    except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError) as e:
+        raise LogBroken(f"the log's disk failed: {e}; nothing of this was acknowledged") from e

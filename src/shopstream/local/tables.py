@@ -1,0 +1,189 @@
+"""The tables on one machine: RocksDB, keyed as DynamoDB is.
+
+A key is one byte for the table, the partition key, NUL, the sort key. RocksDB's own write-ahead
+log is written but not synced at each batch: after a kill nothing is missing, after a power cut
+the tables are a consistent prefix and the log, which is synced, brings the rest.
+Small write buffers on purpose: 16 MiB ones are reused and stay in cache (1.2 microseconds an
+event against 3.8 with 128 MiB).
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from rocksdict import (
+    AccessType,
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+    WriteOptions,
+)
+
+from shopstream.errors import Busy, DataDirError
+
+MIB = 1024 * 1024
+
+# Never reuse a code: it is part of every stored key.
+_CODES: dict[str, bytes] = {
+    "state": b"\x01",
+    "ledger": b"\x02",
+    "browsing_events": b"\x10",
+    "cart_lines": b"\x11",
+    "stock_levels": b"\x12",
+    "offers": b"\x20",
+    "orders": b"\x21",
+    "carts": b"\x22",
+    "products": b"\x23",
+    "timers": b"\x30",
+    "budgets": b"\x31",
+    "alerts": b"\x40",
+    "alert_feed": b"\x41",
+    "archive_feed": b"\x42",
+    "quarantine": b"\x50",
+    "expiry": b"\x60",
+}
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(16 * MIB)
+    options.set_max_write_buffer_number(4)
+    options.set_max_background_jobs(2)
+    options.set_level_zero_file_num_compaction_trigger(8)
+    options.set_level_compaction_dynamic_level_bytes(True)
+    options.set_max_bytes_for_level_base(256 * MIB)
+    options.set_target_file_size_base(64 * MIB)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_bottommost_compression_type(DBCompressionType.zstd())
+    options.set_allow_concurrent_memtable_write(False)
+    options.set_max_total_wal_size(256 * MIB)
+    options.set_keep_log_file_num(4)
+    options.set_max_log_file_size(4 * MIB)
+    blocks = BlockBasedOptions()
+    blocks.set_bloom_filter(10, False)
+    blocks.set_block_cache(Cache(128 * MIB))
+    blocks.set_cache_index_and_filter_blocks(True)
+    options.set_block_based_table_factory(blocks)
+    return options
+
+
+class RocksBatch:
+    """`ports.Batch` over a RocksDB write batch."""
+
+    __slots__ = ("_delete", "_put", "writes")
+
+    def __init__(self) -> None:
+        self.writes = WriteBatch(raw_mode=True)
+        self._put = self.writes.put
+        self._delete = self.writes.delete
+
+    def put(self, table: str, pk: str, sk: str, item: bytes) -> None:
+        self._put(_CODES[table] + f"{pk}\0{sk}".encode(), item)
+
+    def delete(self, table: str, pk: str, sk: str) -> None:
+        self._delete(_CODES[table] + f"{pk}\0{sk}".encode())
+
+
+class RocksTables:
+    """`ports.Tables` in a folder. Opening it makes this process its one writer (else Busy)."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._secondary: Path | None = None
+        try:
+            self._db = Rdict(str(folder), _options())
+        except Exception as e:
+            if "lock" in str(e).lower():
+                raise Busy(f"another process writes the tables in {folder}") from None
+            raise DataDirError(f"the tables in {folder} can't be opened: {e}") from e
+        self._write = self._db.write
+        self._write_options = WriteOptions()
+
+    @classmethod
+    def reader(cls, folder: Path) -> "RocksTables":
+        """The tables as any other process may read them while they are written.
+
+        `refresh` catches up with the writer (1 to 4 ms).
+        """
+        tables = cls.__new__(cls)
+        if not (folder / "CURRENT").exists():
+            raise DataDirError(f"there are no tables in {folder} yet; run `shopstream up` first")
+        tables._secondary = Path(tempfile.mkdtemp(prefix="shopstream-reader-"))
+        try:
+            tables._db = Rdict(
+                str(folder),
+                _options(),
+                access_type=AccessType.secondary(str(tables._secondary)),
+            )
+            tables.refresh()
+        except Exception as e:
+            shutil.rmtree(tables._secondary, ignore_errors=True)
+            raise DataDirError(f"the tables in {folder} can't be read: {e}") from e
+        return tables
+
+    def get(self, table: str, pk: str, sk: str = "") -> bytes | None:
+        found: bytes | None = self._db.get(_CODES[table] + f"{pk}\0{sk}".encode())
+        return found
+
+    def query(
+        self,
+        table: str,
+        pk: str,
+        *,
+        after: str = "",
+        before: str = "",
+        reverse: bool = False,
+        limit: int = 0,
+    ) -> Iterator[tuple[str, bytes]]:
+        partition = _CODES[table] + pk.encode() + b"\0"
+        low = partition + after.encode()
+        high = partition + before.encode() if before else partition[:-1] + b"\x01"
+        start = len(partition)
+        for n, (key, item) in enumerate(self._between(low, high, reverse), 1):
+            yield key[start:].decode(), item
+            if n == limit:
+                return
+
+    def scan(self, table: str) -> Iterator[tuple[str, str, bytes]]:
+        code = _CODES[table]
+        for key, item in self._between(code, bytes([code[0] + 1]), reverse=False):
+            pk, _, sk = key[1:].partition(b"\0")
+            yield pk.decode(), sk.decode(), item
+
+    def _between(self, low: bytes, high: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        options = ReadOptions()
+        options.set_iterate_lower_bound(low)
+        options.set_iterate_upper_bound(high)
+        found = self._db.iter(options)
+        if reverse:
+            found.seek_to_last()
+        else:
+            found.seek(low)
+        step = found.prev if reverse else found.next
+        while found.valid():
+            yield found.key(), found.value()
+            step()
+
+    def batch(self) -> RocksBatch:
+        return RocksBatch()
+
+    def write(self, batch: RocksBatch) -> None:
+        self._write(batch.writes, self._write_options)
+
+    def sync(self) -> None:
+        self._db.flush_wal(True)
+
+    def refresh(self) -> None:
+        if self._secondary is not None:
+            self._db.try_catch_up_with_primary()
+
+    def close(self) -> None:
+        self._db.close()
+        if self._secondary is not None:
+            shutil.rmtree(self._secondary, ignore_errors=True)

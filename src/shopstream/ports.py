@@ -1,0 +1,147 @@
+"""The edges that an engine provides. Guarantees are in the docstrings; one contract suite
+(`tests/engines/`) runs them against every engine.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from shopstream.events import Alert, Entry
+
+
+class Row(NamedTuple):
+    """One durable append as one shard sees it. Its events occupy positions [position, next)."""
+
+    position: int
+    next: int
+    entries: list[Entry]
+    watermark_us: int
+
+
+class Log(Protocol):
+    """The durable order of all that arrived. A position counts events since the first."""
+
+    def append(self, entries: Sequence[Entry], *, progress: Mapping[str, int] | None = None) -> int:
+        """Make `entries` durable, all or none, and return the position after them.
+
+        When this returns the entries survive power loss. `progress` (how far each named source
+        has been read) and the received counts are stored in the same transaction.
+        Raises LogFull when there is no room, LogBroken when the disk failed.
+        """
+        ...
+
+    def read(self, position: int, *, shard: int = 0, events_max: int = 10_000) -> list[Row]:
+        """Rows from `position` on, in order, at least one if there is any, stopping once they
+        hold `events_max` events. Entries hold only the events of `shard`; rows without any are
+        still given, so that every shard sees the watermark. `position` must be a row's start.
+        """
+        ...
+
+    def start(self) -> int:
+        """The first position still kept."""
+        ...
+
+    def end(self) -> int:
+        """The position after the last durable event."""
+        ...
+
+    def progress(self, source: str) -> int:
+        """How far `source` has been read, 0 if never."""
+        ...
+
+    def received(self) -> dict[tuple[str, str], int]:
+        """Units received by (topic, source) since the beginning, trimmed rows included."""
+        ...
+
+    def trim(self, before: int) -> int:
+        """Forget rows that end at or before `before`; returns the new start."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Key(NamedTuple):
+    """Where an item lives, as in DynamoDB: a table, a partition, a place in its order."""
+
+    table: str
+    pk: str
+    sk: str = ""
+
+
+class Batch(Protocol):
+    """Changes that become visible together."""
+
+    def put(self, table: str, pk: str, sk: str, item: bytes) -> None: ...
+
+    def delete(self, table: str, pk: str, sk: str) -> None: ...
+
+
+class Tables(Protocol):
+    """Keyed items. Within a partition items are ordered by the bytes of their sort key.
+
+    Keys hold no NUL. An item is at most 400 KB on every engine (`domain.orders` fits them).
+    """
+
+    def get(self, table: str, pk: str, sk: str = "") -> bytes | None: ...
+
+    def query(
+        self,
+        table: str,
+        pk: str,
+        *,
+        after: str = "",
+        before: str = "",
+        reverse: bool = False,
+        limit: int = 0,
+    ) -> Iterator[tuple[str, bytes]]:
+        """Items of one partition with `after` <= sk < `before`, in order or in `reverse`.
+
+        An empty bound is open; `limit` 0 is no limit.
+        """
+        ...
+
+    def scan(self, table: str) -> Iterator[tuple[str, str, bytes]]:
+        """Every (pk, sk, item) of a table."""
+        ...
+
+    def batch(self) -> Batch: ...
+
+    def write(self, batch: Batch) -> None:
+        """Apply a batch: all of it or, after a crash, none. A prefix of writes survives power
+        loss; `sync` makes all of them do so.
+        """
+        ...
+
+    def sync(self) -> None:
+        """Return when everything written so far survives power loss."""
+        ...
+
+    def refresh(self) -> None:
+        """Let a reader see what the writer has written since it opened."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Notifier(Protocol):
+    """Where alerts go."""
+
+    def deliver(self, alert: Alert) -> None:
+        """Return when the receiver has taken the alert; raise when it has not.
+
+        The same alert may come again after a crash, with the same `alert_id`.
+        """
+        ...
+
+
+class Lake(Protocol):
+    """The lake's files: immutable, named once."""
+
+    def put(self, name: str, body: bytes) -> None:
+        """Store a file durably under `name`, whole or not at all. The same name and body may be
+        put again after a crash.
+        """
+        ...
+
+    def get(self, name: str) -> bytes: ...
+
+    def names(self, prefix: str) -> Iterable[str]: ...

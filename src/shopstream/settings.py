@@ -1,0 +1,248 @@
+"""The one table of settings: name, default, help. The only reader of the environment.
+
+A value comes from, last one wins: the default, `shopstream.toml` in the data directory, the
+environment (`SHOPSTREAM_` + the name in capitals), the command line.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shopstream.errors import ConfigError
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+def _setting(default: Any, help: str) -> Any:
+    metadata = {"help": help}
+    if isinstance(default, dict | list):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every setting with its default. Durations are written `90s`, `30m`, `24h`, `30d`."""
+
+    data_dir: Path = _setting(Path("shopstream-data"), "Where everything is kept.")
+    engine: str = _setting("local", "The engine: `local`.")
+
+    host: str = _setting("127.0.0.1", "Address the collector listens on.")
+    port: int = _setting(8080, "Port the collector listens on.")
+    cors_origins: str = _setting("*", "Origins that browsers may send from, comma-separated.")
+    body_bytes_max: int = _setting(4 * MIB, "Largest request body as sent.")
+    inflated_bytes_max: int = _setting(16 * MIB, "Largest request body after gunzip.")
+    batch_events_max: int = _setting(10_000, "Most events in one request.")
+    event_bytes_max: int = _setting(64 * KIB, "Largest click, cart line or stock level.")
+    order_bytes_max: int = _setting(MIB + 256 * KIB, "Largest order, its payload included.")
+    header_bytes_max: int = _setting(32 * KIB, "Largest request head.")
+    rate_events_per_s: int = _setting(0, "Events a second one write key may send; 0 is no limit.")
+    request_timeout: timedelta = _setting(
+        timedelta(seconds=30), "How long a client may take to send a request."
+    )
+    queue_events_max: int = _setting(200_000, "Events that may wait for the disk before 503.")
+
+    shards: int = _setting(1, "Processor processes; fixed when the data directory is made.")
+    batch_events: int = _setting(10_000, "Most events the processor commits at once.")
+    cached_events_max: int = _setting(
+        2_000_000, "Events of recent users that a processor keeps in memory (about 100 bytes each)."
+    )
+    future_max: timedelta = _setting(
+        timedelta(minutes=5), "How far ahead of its arrival an event's time may be."
+    )
+    session_gap: timedelta = _setting(
+        timedelta(minutes=30), "Silence after which an event without a session id starts a new one."
+    )
+    total_tolerance: Decimal = _setting(
+        Decimal("0.01"), "An order's amount may differ from its lines by less than this."
+    )
+    on_bad_line: str = _setting(
+        "reject_order",
+        "`reject_order` rejects an order with a bad line; `quarantine_line` keeps the good lines.",
+    )
+    rules: Path | None = _setting(None, "Rules file; default `rules.toml` in the data directory.")
+
+    order_alert_above: Decimal = _setting(
+        Decimal(1000), "Alert on orders strictly above this amount."
+    )
+    order_alert_above_by_currency: dict[str, Decimal] = _setting(
+        {}, "The same for single currencies, as a table: `{ JPY = 150000 }`."
+    )
+    notify: list[str] = _setting(
+        ["console://"],
+        "Where alerts go: `console://`, `file://PATH`, `http(s)://…` (webhook) or an Apprise URL.",
+    )
+    notify_tries_max: int = _setting(12, "Tries to deliver an alert before it is a dead letter.")
+    notify_timeout: timedelta = _setting(timedelta(seconds=10), "How long a receiver may take.")
+    notify_private_addresses: bool = _setting(
+        False, "Let webhooks go to private and loopback addresses."
+    )
+
+    events_ttl: timedelta = _setting(
+        timedelta(days=30), "How long an event stays in its table and a resend of it is recognised."
+    )
+    offers_ttl: timedelta = _setting(timedelta(days=90), "How long an offer stays in its table.")
+    quarantine_ttl: timedelta = _setting(
+        timedelta(days=90), "How long a rejected event can be replayed."
+    )
+    alerts_ttl: timedelta = _setting(timedelta(days=90), "How long an alert is kept.")
+    log_ttl: timedelta = _setting(timedelta(days=7), "How long processed events stay in the log.")
+    log_bytes_max: int = _setting(
+        20 * GIB, "Largest log; old processed events go first, then the collector answers 503."
+    )
+    disk_free_bytes_min: int = _setting(
+        64 * MIB, "Free space below which the collector answers 503."
+    )
+    log_level: str = _setting("warning", "What is logged: `debug`, `info`, `warning`, `error`.")
+
+    def __post_init__(self) -> None:
+        for name, wanted, good in (
+            ("engine", "`local`", self.engine == "local"),
+            ("port", "0 to 65535", 0 <= self.port <= 65_535),
+            ("shards", "1 to 64", 1 <= self.shards <= 64),
+            ("batch_events", "1 to 1000000", 1 <= self.batch_events <= 1_000_000),
+            ("notify_tries_max", "at least 1", self.notify_tries_max >= 1),
+            (
+                "on_bad_line",
+                "`reject_order` or `quarantine_line`",
+                self.on_bad_line in ("reject_order", "quarantine_line"),
+            ),
+            (
+                "log_level",
+                "`debug`, `info`, `warning` or `error`",
+                self.log_level in ("debug", "info", "warning", "error"),
+            ),
+        ):
+            if not good:
+                raise ConfigError(f"setting {name}: {getattr(self, name)!r} is not {wanted}")
+
+    @property
+    def rules_path(self) -> Path:
+        return self.rules or self.data_dir / "rules.toml"
+
+
+@dataclass(frozen=True)
+class SettingHelp:
+    name: str
+    env: str
+    default: str
+    help: str
+
+
+def setting_table() -> list[SettingHelp]:
+    """All settings with their defaults, for the reference and `--help`."""
+    rows = []
+    for f in fields(Settings):
+        default = f.default_factory() if callable(f.default_factory) else f.default
+        rows.append(SettingHelp(f.name, _env(f.name), show(default), f.metadata["help"]))
+    return rows
+
+
+def show(value: Any) -> str:
+    """A setting's value as a user writes it."""
+    match value:
+        case None:
+            return ""
+        case timedelta():
+            return show_duration(value)
+        case bool():
+            return str(value).lower()
+        case dict() | list():
+            return msgspec.json.encode(value).decode()
+        case _:
+            return str(value)
+
+
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+
+
+def parse_duration(text: str) -> timedelta:
+    """`90s`, `30m`, `24h`, `30d` -> timedelta; raises ValueError otherwise."""
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not number.isascii() or not number.isdigit():
+        raise ValueError(f"{text!r} is not a duration such as 90s, 30m, 24h or 30d")
+    if int(number) * _UNITS[unit] > 3_660 * 86_400:
+        raise ValueError(f"{text!r} is not a duration of at most ten years")
+    return timedelta(seconds=int(number) * _UNITS[unit])
+
+
+def show_duration(value: timedelta) -> str:
+    seconds = int(value.total_seconds())
+    for unit, size in _UNITS.items():
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def load_settings(
+    overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings in force. `overrides` come from the command line; None values don't count.
+
+    Raises ConfigError naming the place, the key, the value and what was wanted.
+    """
+    environ = os.environ if environ is None else environ
+    given = {k: v for k, v in (overrides or {}).items() if v is not None}
+    data_dir = Path(given.get("data_dir") or environ.get(_env("data_dir")) or "shopstream-data")
+    values: dict[str, Any] = {}
+    values |= _from_toml(data_dir / "shopstream.toml")
+    for f in fields(Settings):
+        if (text := environ.get(_env(f.name))) is not None:
+            values[f.name] = _convert(f.name, f.type, text, f"environment {_env(f.name)}")
+    for name, value in given.items():
+        values[name] = _convert(name, _type_of(name), value, f"option {name}")
+    values["data_dir"] = data_dir
+    return Settings(**values)
+
+
+def _env(name: str) -> str:
+    return f"SHOPSTREAM_{name.upper()}"
+
+
+def _type_of(name: str) -> Any:
+    return next(f.type for f in fields(Settings) if f.name == name)
+
+
+def _from_toml(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path}: not TOML: {e}") from None
+    known = {f.name: f.type for f in fields(Settings)}
+    values = {}
+    for name, value in raw.items():
+        if name not in known or name == "data_dir":
+            raise ConfigError(f"{path}: unknown setting {name!r}; see `shopstream settings`")
+        values[name] = _convert(name, known[name], value, str(path))
+    return values
+
+
+def _convert(name: str, wanted: Any, value: Any, where: str) -> Any:
+    try:
+        if wanted is timedelta:
+            return value if isinstance(value, timedelta) else parse_duration(str(value))
+        if wanted in (Path, Path | None):
+            return Path(value)
+        if isinstance(value, str) and wanted in (int, bool, list[str], dict[str, Decimal]):
+            if wanted == list[str] and not value.startswith("["):
+                return [part.strip() for part in value.split(",") if part.strip()]
+            return msgspec.json.decode(value, type=wanted)
+        if wanted is Decimal:
+            number = Decimal(str(value))
+            if not number.is_finite():
+                raise ValueError("not a finite number")
+            return number
+        return msgspec.convert(value, wanted)
+    except (ValueError, ArithmeticError, msgspec.MsgspecError) as e:
+        raise ConfigError(f"{where}: {name} = {value!r} is not usable: {e}") from None
