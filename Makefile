@@ -1,0 +1,57 @@
+# Needs python3 (3.11 to 3.13) and make; everything else is installed into .venv from the locks.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench faults docs lock clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+WORKERS ?= 2
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' $(MAKEFILE_LIST) | awk -F'#' '{printf "%-14s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.runtime ## run everything on this machine with simulated shoppers
+	$(BIN)/shopstream up --demo
+
+test: $(VENV)/.dev ## run all tests, the slow ones and a sample of the faults included
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+lint: $(VENV)/.dev ## ruff and mypy --strict
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev ## measure this machine; figures go to docs/performance.md
+	$(BIN)/python -m benchmarks
+
+faults: $(VENV)/.dev ## kill every stage at hundreds of system calls (Linux with strace)
+	$(BIN)/pytest tests/faults --faults=all
+
+docs: $(VENV)/.dev ## write the references in docs/ from the code
+	$(BIN)/python -m shopstream.reference
+
+# hatchling and editables build the package itself; in the locks they have hashes like the rest.
+LOCK := uv pip compile pyproject.toml - --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+lock: ## resolve requirements.lock and requirements-dev.lock anew (needs uv)
+	printf 'hatchling\neditables\n' | $(LOCK) --upgrade --output-file requirements.lock
+	printf 'hatchling\neditables\n' | $(LOCK) --extra dev --constraint requirements.lock \
+		--output-file requirements-dev.lock
+
+clean: ## remove .venv and what tools leave behind (never a data directory)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+
+# The stamps make a second run instant.
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes --no-deps -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.runtime
+
+$(BIN)/python:
+	@scripts/make-venv "$(PYTHON)" "$(VENV)"
