@@ -1,0 +1,136 @@
+"""Running programs to be measured: pinned to cores, timed, their memory known, always ended."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+MIB = 1024 * 1024
+ROOT = Path(__file__).resolve().parent.parent
+SHOPSTREAM = (sys.executable, "-m", "shopstream")
+
+
+class RunFailed(Exception):
+    """A measured program did not do what it should: its last words are in the message."""
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a process used: seconds on the wall and of processor time, peak memory in MiB."""
+
+    wall_s: float
+    cpu_s: float
+    rss_mib: float
+
+
+def cores() -> list[int]:
+    """The cores this process may run on."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def run(
+    command: Sequence[str], log: Path, *, on: Sequence[int] = (), timeout_s: float = 600
+) -> Used:
+    """Run a program to its end and return what it and its children used.
+
+    Raises RunFailed when it fails or takes longer than `timeout_s`.
+    """
+    started = time.perf_counter()
+    process = _start(command, log, on)
+    deadline = started + timeout_s
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            break
+        if time.perf_counter() > deadline:
+            os.killpg(process.pid, signal.SIGKILL)
+            _, status, usage = os.wait4(process.pid, 0)
+            break
+        time.sleep(0.002)
+    wall_s = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RunFailed(f"{' '.join(command)} ended with {process.returncode}: {_tail(log)}")
+    return Used(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+@contextmanager
+def running(
+    command: Sequence[str], log: Path, *, on: Sequence[int] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that runs while the block does; its whole process group is ended after it."""
+    process = _start(command, log, on)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+        _kill_group(process.pid)
+        process.wait()
+
+
+def rss_peak_mib(pid: int) -> float:
+    """The peak resident memory of a running process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def cpu_s(pid: int) -> float:
+    """The processor time that a running process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when something listens on a loopback port; raises RunFailed after 20 s."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RunFailed(f"nothing listens on port {port}: {_tail(log)}")
+
+
+def _start(command: Sequence[str], log: Path, on: Sequence[int]) -> subprocess.Popen[bytes]:
+    mine = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, on or mine)  # inherited, so that no thread of it starts elsewhere
+        with log.open("wb") as out:
+            return subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+def _kill_group(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(errors="replace").strip()[-600:] or "it said nothing"
