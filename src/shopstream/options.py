@@ -1,0 +1,84 @@
+"""Arguments and options of the command line, each worded once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import typer
+
+from shopstream.errors import ConfigError
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Where everything is kept: SHOPSTREAM_DATA_DIR, else ./shopstream-data.",
+    ),
+]
+Shown: TypeAlias = Literal["table", "json"]
+Format = Annotated[
+    Shown | None,
+    typer.Option("--format", help="How to show it: a table on a terminal, JSON in a pipe."),
+]
+Host = Annotated[str | None, typer.Option(help="Address the collector listens on.")]
+Port = Annotated[int | None, typer.Option(help="Port the collector listens on.")]
+Shards = Annotated[
+    int | None, typer.Option(help="Processor processes; fixed when the data directory is made.")
+]
+UntilIdle = Annotated[bool, typer.Option("--until-idle", help="Stop when nothing is left to do.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="FIELD=VALUE",
+        help="Only rejections whose topic, reason, source, origin or field is VALUE;"
+        " all that are given must hold.",
+    ),
+]
+Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]
+User = Annotated[str, typer.Argument(metavar="USER", help="The user's id.")]
+
+SimulatedKind = Annotated[
+    Literal["clicks", "orders", "carts", "stock", "shop"],
+    typer.Argument(help="What to make; `shop` is all of them, as one shop would."),
+]
+Count = Annotated[int, typer.Option(min=1, help="How many events.")]
+Rate = Annotated[float, typer.Option(min=0, help="Events a second; 0 is at once.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Events a batch.")]
+TargetKb = Annotated[int, typer.Option(min=0, help="Size of a batch in KB; 0 is no aim.")]
+Seed = Annotated[int, typer.Option(help="The same seed makes the same events.")]
+InvalidPercent = Annotated[
+    float, typer.Option(min=0, max=100, help="How many of 100 events to spoil.")
+]
+To = Annotated[
+    str | None, typer.Option(help="A collector's URL, a file or `-`; else this data directory.")
+]
+WriteKey = Annotated[str, typer.Option(help="Write key, for a collector that wants one.")]
+
+Files = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="CSV, NDJSON or Parquet; .gz, .zst too.")
+]
+Mapping = Annotated[
+    str, typer.Option(metavar="NAME|FILE.toml", help="A bundled mapping or a mapping file.")
+]
+Live = Annotated[bool, typer.Option("--live", help="It is news: deliver offers and alerts.")]
+SetFields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Put VALUE in FIELD first; may be given more than once.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
+
+
+def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
+    """`FIELD=VALUE` options as a mapping; raises ConfigError for any other form."""
+    found = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise ConfigError(f"{option} {text}: write it as FIELD=VALUE")
+        found[name] = value
+    return found

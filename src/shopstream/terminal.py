@@ -1,0 +1,75 @@
+"""What commands show: rows as a table for people or as JSON for programs. Nothing prints here."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def as_json(value: Any) -> str:
+    """Indented JSON; amounts and ids are strings, times RFC 3339."""
+    return msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode()
+
+
+def as_rows(value: Any) -> list[dict[str, Any]]:
+    """Structs or mappings as plain rows."""
+    return [dict(row) for row in msgspec.to_builtins(list(value), enc_hook=str)]
+
+
+def as_table(rows: Rows, columns: Sequence[str] = ()) -> "Table":
+    """Rows as a table of `columns`, by default every key that some row has a value for."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    shown = list(columns) or list(dict.fromkeys(k for row in rows for k, v in row.items() if v))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in shown:
+        numbers = all(isinstance(row.get(name), int | float) for row in rows)
+        table.add_column(name.replace("_", " "), justify="right" if numbers else "left")
+    for row in rows:
+        table.add_row(*(_cell(row.get(name)) for name in shown))
+    return table
+
+
+def _cell(value: Any) -> str:
+    from rich.markup import escape
+
+    match value:
+        case None | "" | [] | {}:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.2f}"
+        case str():
+            # What senders wrote must not move the cursor or be read as markup.
+            return escape("".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in value))
+        case _:
+            return escape(msgspec.json.encode(value, enc_hook=str).decode())
+
+
+Progress = Callable[[int, int], None]
+"""Told how much is done of how much, 0 when unknown."""
+
+
+@contextmanager
+def progress_bar(doing: str) -> Iterator[Progress]:
+    """A bar on standard error when that is a terminal, else nothing."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    shown = console.is_terminal
+    with Bars(*columns, TimeRemainingColumn(), console=console, disable=not shown) as bars:
+        task = bars.add_task(doing, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total or None)

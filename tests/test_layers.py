@@ -1,0 +1,119 @@
+"""Who may import whom. The rules are in docs/architecture.md."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "shopstream"
+MODULES = {
+    ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(SOURCE.rglob("*.py"))
+}
+
+PURE_LIBRARIES = {"msgspec"}
+IMPURE_STANDARD = {
+    *("asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "queue", "random"),
+    *("secrets", "shutil", "signal", "socket", "sqlite3", "subprocess", "tempfile", "threading"),
+    *("time", "urllib", "uuid"),
+}
+ENGINES = ("shopstream.local", "shopstream.aws")
+# Stages and commands open their engine here; nothing below them knows which one it is.
+OPENS_AN_ENGINE = {"shopstream.engine", "shopstream.aws.handlers"}
+HEAVY = ("pyarrow", "duckdb", "boto3")
+
+
+def imports_of(module: str) -> Iterator[str]:
+    """Every module that `module` imports anywhere in its text, by full name."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} uses a relative import"
+            found = node.module or ""
+            for alias in node.names:
+                inner = f"{found}.{alias.name}"
+                yield inner if inner in MODULES else found
+
+
+def in_layer(module: str, *layers: str) -> bool:
+    return any(module == layer or module.startswith(f"{layer}.") for layer in layers)
+
+
+def ours(module: str) -> set[str]:
+    return {name for name in imports_of(module) if in_layer(name, "shopstream")}
+
+
+def modules_in(*layers: str) -> list[str]:
+    return [module for module in MODULES if in_layer(module, *layers)]
+
+
+@pytest.mark.parametrize("module", modules_in("shopstream.domain"))
+def test_domain_imports_only_events_errors_and_pure_libraries(module: str) -> None:
+    allowed = ("shopstream.domain", "shopstream.events", "shopstream.errors")
+    assert not {name for name in ours(module) if not in_layer(name, *allowed)}
+    top = {name.partition(".")[0] for name in imports_of(module)} - {"shopstream"}
+    assert not top & IMPURE_STANDARD
+    assert top - sys.stdlib_module_names <= PURE_LIBRARIES
+
+
+@pytest.mark.parametrize("module", modules_in("shopstream.domain"))
+def test_domain_asks_no_clock(module: str) -> None:
+    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in ("now", "utcnow", "today"), f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("module", modules_in("shopstream.flows"))
+def test_flows_import_only_events_errors_domain_and_ports(module: str) -> None:
+    allowed = ("flows", "events", "errors", "domain", "ports")
+    layers = [f"shopstream.{name}" for name in allowed]
+    assert not {name for name in ours(module) if not in_layer(name, *layers)}
+
+
+@pytest.mark.parametrize("module", list(MODULES))
+def test_engines_are_opened_in_few_places_and_never_import_each_other(module: str) -> None:
+    used = {name for name in ours(module) if in_layer(name, *ENGINES)}
+    if in_layer(module, *ENGINES):
+        own = ".".join(module.split(".")[:2])
+        assert not {name for name in used if not in_layer(name, own)}
+    elif module not in OPENS_AN_ENGINE:
+        assert not used
+
+
+@pytest.mark.parametrize("module", list(MODULES))
+def test_only_settings_read_the_environment(module: str) -> None:
+    if module == "shopstream.settings":
+        return
+    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in ("environ", "environb", "getenv"), f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("module", list(MODULES))
+def test_only_the_command_line_prints(module: str) -> None:
+    if module == "shopstream.cli":
+        return
+    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("print", "input"), f"line {node.lineno}"
+        if isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr"):
+            assert not (isinstance(node.value, ast.Name) and node.value.id == "sys"), node.lineno
+
+
+@pytest.mark.parametrize("module", ["collector", "processor", "notify"])
+def test_a_stage_starts_without_the_heavy_libraries(module: str) -> None:
+    program = f"import sys, shopstream.{module}; print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in run.stdout.split()}
+    assert not loaded & set(HEAVY)
+
+
+def test_these_rules_see_the_whole_package() -> None:
+    assert {"shopstream", "shopstream.domain", "shopstream.settings"} <= set(MODULES)
+    assert "shopstream.errors" in ours("shopstream.settings")
