@@ -1,0 +1,265 @@
+"""History + rules -> offers. Everything here is a function of its arguments.
+
+`observe` takes one event into a user's state and says which offers it makes; `restore` folds the
+same state from stored events; `fire` answers a timer. The three agree: a shopper restored from
+any beginning of a history goes on as one that was observed all along.
+"""
+
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from typing import Any, TypeAlias, get_args
+
+from shopstream.domain.carts import Cart, value
+from shopstream.domain.counting import Counter, counter, start_again
+from shopstream.domain.decision import Trigger, decide, last_blocked, note, us_of, withdraw
+from shopstream.domain.durations import DURATION_US_MAX, show_us
+from shopstream.domain.idling import (
+    CartRule,
+    Effect,
+    Moment,
+    blocking_effect,
+    cart_effect,
+    idle_effect,
+    purchase_effect,
+)
+from shopstream.domain.rule import CART_ACTIVITY, Rule, canonical
+from shopstream.domain.shoppers import NEVER, Budget, Idle, Shopper, Timer, no_timer
+from shopstream.events import Click, EventType, Offer
+
+__all__ = ["Budget", "History", "RuleSet", "Shopper", "Timer"]
+
+History: TypeAlias = Iterable[tuple[Click, str, int, bool]]
+"""Stored events of one user in order: (event, its id, its time, historical)."""
+Counting: TypeAlias = tuple[Rule, int, Counter]
+Plan: TypeAlias = tuple[tuple[Effect, ...], tuple[Counting, ...], bool]
+
+
+class RuleSet:
+    """Rules made ready to be asked about events.
+
+    `fingerprint` changes when any rule does. `observed` names the event types that matter to the
+    state: `observe` may be left out for others.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules = tuple(rules)
+        self.fingerprint = blake2b(canonical(self.rules), digest_size=16).hexdigest()
+        self._idle = {r.name: (r, r.idle_us) for r in self.rules if r.idle_us is not None}
+        self._slots: dict[str, int] = {}
+        for rule in self.rules:
+            if rule.count > 1:
+                self._slots[rule.name] = len(self._slots)
+        window_us = max((_window(rule) for rule in self.rules), default=0)
+        self._plans: dict[str, Plan] = {
+            type: self._plan(type, window_us) for type in get_args(EventType)
+        }
+        self.observed = frozenset(
+            type for type, (effects, counting, _) in self._plans.items() if effects or counting
+        )
+
+    def _plan(self, type: EventType, window_us: int) -> Plan:
+        effects: list[Effect] = []
+        sames = {rule.same for rule in self.rules if type in rule.without}
+        if type == "purchase":
+            # Carts are kept whatever the rules are, so what ends them is too.
+            sames.add("cart")
+        if sames:
+            effects.append(blocking_effect(type, sames, window_us))
+        if type == "purchase":
+            effects.append(purchase_effect)
+        if type in CART_ACTIVITY:
+            carts = [CartRule(r, us) for r, us in self._idle.values() if r.same == "cart"]
+            effects.append(cart_effect(carts))
+        counting = []
+        for rule in self.rules:
+            if type not in rule.on:
+                continue
+            if rule.idle_us is None:
+                slot = self._slots.get(rule.name, 0)
+                counting.append((rule, slot, counter(rule, slot, window_us)))
+            elif rule.same != "cart":
+                effects.append(idle_effect(rule, rule.idle_us, window_us))
+        return tuple(effects), tuple(counting), type == "purchase"
+
+    def observe(
+        self,
+        shopper: Shopper,
+        click: Click,
+        event_id: str,
+        at_us: int,
+        historical: bool,
+        budget: Budget,
+        arm: Callable[[Timer], Any],
+    ) -> list[Offer] | None:
+        """Take one event into `shopper`. What changed of the user's offers, or None: those made
+        now, and those of before that a purchase has made moot. Their ids are their keys.
+
+        Timers that idle rules need are given to `arm`.
+        """
+        effects, counting, sells = self._plans[click.event_type]
+        changed: list[Offer] | None = None
+        if sells and shopper.offers:
+            changed = withdraw(shopper.offers, click, at_us) or None
+        if effects:
+            moment = Moment(event_id, at_us, historical, arm)
+            for effect in effects:
+                effect(shopper, click, moment)
+        for rule, slot, reached in counting:
+            key = reached(shopper, click, at_us)
+            if key is None or last_blocked(shopper, rule, key) >= _since(rule, at_us):
+                continue
+            trigger = _counted(rule, click, key, event_id, at_us, historical)
+            if offer := decide(shopper, trigger, budget):
+                if rule.count > 1:
+                    start_again(shopper, slot, key, at_us)
+                changed = [offer] if changed is None else [*changed, offer]
+        return changed
+
+    def restore(self, user_id: str, events: History, offers: Iterable[Offer]) -> Shopper:
+        """The state of a user after these stored events and offers.
+
+        An offer counts as made when it is among `offers`, whatever the rules would say now.
+        Arms no timers and takes no budget: both are kept elsewhere.
+        """
+        shopper = Shopper()
+        made: dict[str, list[Offer]] = {}
+        for offer in offers:
+            if offer.user_id == user_id:
+                made.setdefault(offer.trigger, []).append(offer)
+        for click, event_id, at_us, historical in events:
+            self._fold(shopper, click, event_id, at_us, historical)
+            if made and (known := made.pop(event_id, None)):
+                for offer in known:
+                    self._recall(shopper, offer)
+        for known in made.values():
+            for offer in known:
+                note(shopper, offer, us_of(offer.made_at))
+        return shopper
+
+    def _fold(
+        self, shopper: Shopper, click: Click, event_id: str, at_us: int, historical: bool
+    ) -> None:
+        effects, counting, _ = self._plans[click.event_type]
+        moment = Moment(event_id, at_us, historical, no_timer)
+        for effect in effects:
+            effect(shopper, click, moment)
+        for _, _, reached in counting:
+            reached(shopper, click, at_us)
+
+    def _recall(self, shopper: Shopper, offer: Offer) -> None:
+        """Take up what making `offer` changed, right after the event that triggered it."""
+        made_us = us_of(offer.made_at)
+        note(shopper, offer, made_us)
+        if (slot := self._slots.get(offer.rule)) is not None:
+            start_again(shopper, slot, offer.key, made_us)
+        elif offer.rule in self._idle:
+            waiting = _waiting(shopper, self._idle[offer.rule][0], offer.key)
+            if waiting is not None and waiting.began_by == offer.trigger:
+                _mark_offered(waiting, offer.rule, made_us)
+
+    def fire(self, shopper: Shopper, timer: Timer, budget: Budget) -> Offer | Timer | None:
+        """What a due timer comes to: the offer, made at its due time; the same timer later when
+        there was activity since; None when there is nothing to offer any more.
+        """
+        if timer.rule not in self._idle:
+            return None
+        rule, idle_us = self._idle[timer.rule]
+        waiting = _waiting(shopper, rule, timer.key)
+        if waiting is None or _offered(waiting, rule.name):
+            return None
+        due_us = waiting.touched_us + idle_us
+        if due_us > timer.due_us:
+            return timer._replace(due_us=due_us, historical=waiting.historical)
+        if last_blocked(shopper, rule, timer.key) >= waiting.began_us:
+            return None
+        if isinstance(waiting, Cart) and _worth_less(waiting, rule):
+            return None
+        offer = decide(shopper, _fell_idle(rule, timer, waiting, due_us), budget)
+        if offer:
+            _mark_offered(waiting, rule.name, due_us)
+        return offer
+
+
+def _window(rule: Rule) -> int:
+    """How far back the rule looks."""
+    if rule.idle_us is not None:
+        return rule.idle_us
+    return DURATION_US_MAX if rule.within_us is None else rule.within_us
+
+
+def _since(rule: Rule, at_us: int) -> int:
+    """From when on an event that the rule is `without` forbids an offer at `at_us`.
+
+    One after `at_us`, which happens when events arrive late, forbids it too.
+    """
+    # NEVER itself is what `last_blocked` says when there was none.
+    return NEVER + 1 if rule.within_us is None else at_us - rule.within_us
+
+
+def _waiting(shopper: Shopper, rule: Rule, key: str) -> Cart | Idle | None:
+    if rule.same == "cart":
+        return shopper.carts.get(key) if shopper.carts else None
+    return shopper.idles.get((rule.name, key)) if shopper.idles else None
+
+
+def _worth_less(cart: Cart, rule: Rule) -> bool:
+    return rule.min_value is not None and value(cart) < rule.min_value
+
+
+def _offered(waiting: Cart | Idle, rule: str) -> bool:
+    if isinstance(waiting, Cart):
+        return rule in waiting.offered
+    return waiting.offered_us is not None
+
+
+def _mark_offered(waiting: Cart | Idle, rule: str, made_us: int) -> None:
+    if isinstance(waiting, Cart):
+        waiting.offered[rule] = made_us
+    else:
+        waiting.offered_us = made_us
+
+
+def _counted(
+    rule: Rule, click: Click, key: str, event_id: str, at_us: int, historical: bool
+) -> Trigger:
+    about_cart = rule.same == "cart"
+    about_category = rule.same == "category"
+    what = click.event_type if rule.count == 1 else f"{rule.count} x {' or '.join(rule.on)}"
+    within = f" within {show_us(rule.within_us)}" if rule.within_us and rule.count > 1 else ""
+    return Trigger(
+        rule=rule,
+        user_id=click.user_id,
+        key=key,
+        event_id=event_id,
+        at_us=at_us,
+        historical=historical,
+        reason=f"{what}{_of(rule, key)}{within}",
+        product_id=None if about_cart or about_category else click.product_id,
+        category=None if about_cart else click.category,
+        cart_id=click.cart_id,
+        session_id=click.session_id,
+    )
+
+
+def _of(rule: Rule, key: str) -> str:
+    if rule.same == "any":
+        return ""
+    return f" of {rule.same} {key}" if key else f" of the {rule.same}"
+
+
+def _fell_idle(rule: Rule, timer: Timer, waiting: Cart | Idle, due_us: int) -> Trigger:
+    key, same = timer.key, rule.same
+    what = f"{same} {key}" if key else "the cart" if same == "cart" else "the shop"
+    return Trigger(
+        rule=rule,
+        user_id=timer.user_id,
+        key=key,
+        event_id=waiting.began_by,
+        at_us=due_us,
+        historical=waiting.historical,
+        reason=f"nothing done with {what} for {show_us(rule.idle_us or 0)}",
+        product_id=key if same == "product" else None,
+        category=key if same == "category" else None,
+        cart_id=(key or None) if same == "cart" else None,
+        session_id=key if same == "session" else None,
+    )
