@@ -8,7 +8,11 @@ from pathlib import Path
 from benchmarks.processes import ROOT
 
 _FOLDER = ROOT / ".benchmarks" / "venv"
-_WANTED = {"orjson": "orjson>=3.10", "bytewax": "bytewax==0.21.1", "pyspark": "pyspark>=3.5,<3.6"}
+_WANTED = {
+    "orjson": ("orjson>=3.10",),
+    "bytewax": ("bytewax==0.21.1", "msgspec>=0.19"),
+    "pyspark": ("pyspark>=3.5,<3.6",),
+}
 _INSTALL_S_MAX = 300
 
 
@@ -21,7 +25,7 @@ def python_with(package: str, folder: Path) -> tuple[Path | None, str]:
         if not python.exists():
             _call([sys.executable, "-m", "venv", str(_FOLDER)], log)
         if not _has(python, package):
-            _call([str(python), "-m", "pip", "install", "-q", _WANTED[package]], log)
+            _call([str(python), "-m", "pip", "install", "-q", *_WANTED[package]], log)
         if not _has(python, package):
             return None, f"{package} is installed but can't be imported"
     except (OSError, subprocess.SubprocessError) as e:
