@@ -1,0 +1,235 @@
+"""The examples in README.md and docs/ do what they say. How they are written: CONTRIBUTING.md."""
+
+import os
+import pty
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from shopstream.domain.failures import Limits, failures_of
+from shopstream.domain.rules import parse_rules
+from shopstream.events import EVENT_OF
+from shopstream.settings import load_settings
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(
+    r"(?:<!-- not run: (?P<skip>.+) -->\n)?"
+    r"^```(?P<language>\w+)(?P<info>[^\n]*)\n(?P<text>.*?)^```$",
+    re.DOTALL | re.MULTILINE,
+)
+ADDRESS = "localhost:8080"
+
+
+class Block(NamedTuple):
+    line: int
+    language: str
+    info: str
+    text: str
+
+
+def blocks_of(page: str) -> list[Block]:
+    return [
+        Block(page[: m.start("text")].count("\n") + 1, m["language"], m["info"].strip(), m["text"])
+        for m in FENCE.finditer(page)
+        if not m["skip"]
+    ]
+
+
+class Reader:
+    """Someone who follows a page in an empty folder, block by block."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.namespace: dict[str, Any] = {}
+        self.running: list[subprocess.Popen[bytes]] = []
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("SHOPSTREAM_")} | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "SHOPSTREAM_PORT": str(self.port),
+            "COLUMNS": "100",
+            "NO_COLOR": "1",
+            "TERM": "dumb",
+        }
+
+    def follow(self, block: Block) -> None:
+        match block.language:
+            case "console":
+                for command, shown in commands_of(block.text):
+                    self.type(command, shown, block.info)
+            case "python":
+                exec(self.local(block.text), self.namespace)
+            case "toml":
+                self.write(block.info, block.text)
+            case "json" if block.info in EVENT_OF:
+                now_us = int(time.time() * 1e6) + 10 * 365 * 86_400 * 1_000_000
+                assert not failures_of(block.info, block.text.encode(), now_us, Limits())
+            case "json":
+                msgspec.json.decode(block.text)
+            case "text" | "mermaid":
+                pass
+            case other:
+                pytest.fail(f"line {block.line}: nobody checks a block of {other}")
+
+    def write(self, name: str, text: str) -> None:
+        data_dir = self.folder / "shopstream-data"
+        data_dir.mkdir(exist_ok=True)
+        match name:
+            case "rules.toml":
+                parse_rules(text, name)
+                (data_dir / name).write_text(text)
+            case "shopstream.toml":
+                (data_dir / name).write_text(text)
+                load_settings({"data_dir": data_dir}, {})
+            case _ if name.endswith(".toml"):
+                (self.folder / name).write_text(text)
+            case _:
+                pytest.fail("a block of toml says which file it is")
+
+    def type(self, command: str, shown: str, info: str) -> None:
+        if command.endswith("&"):
+            self.start(command.removesuffix("&"))
+            return
+        code, output = on_a_terminal(self.local(command), self.folder, self.env)
+        output = output.replace(f"localhost:{self.port}", ADDRESS)
+        wanted = int(info.removeprefix("exits ")) if info else 0
+        assert code == wanted, f"$ {command}\n{output}"
+        if shown.strip():
+            assert like(shown).fullmatch(tidy(output)), f"$ {command}\n{output}"
+
+    def start(self, command: str) -> None:
+        with (self.folder / "output").open("wb") as output:
+            process = subprocess.Popen(
+                ["bash", "-c", f"exec {self.local(command)}"],
+                cwd=self.folder,
+                env=self.env,
+                stdout=output,
+                stderr=output,
+            )
+        self.running.append(process)
+        wait_for(f"http://localhost:{self.port}/health", process, self.folder / "output")
+
+    def local(self, text: str) -> str:
+        return text.replace(ADDRESS, f"localhost:{self.port}")
+
+    def leave(self) -> None:
+        for process in self.running:
+            process.send_signal(signal.SIGINT)
+        for process in self.running:
+            assert process.wait(30) in (0, 130)
+
+
+def commands_of(text: str) -> Iterator[tuple[str, str]]:
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, shown = re.sub(r" \\\n\s*", " ", part).partition("\n")
+        yield command.strip(), shown
+
+
+def like(shown: str) -> re.Pattern[str]:
+    """`…` stands for anything; a line of it alone for any lines."""
+    return re.compile(re.escape(tidy(shown)).replace("…", ".*"), re.DOTALL)
+
+
+def tidy(text: str) -> str:
+    lines = [re.sub(r"\s+", " ", line).rstrip() for line in text.splitlines()]
+    return "\n".join(lines).strip()
+
+
+def on_a_terminal(command: str, folder: Path, env: dict[str, str]) -> tuple[int, str]:
+    """The exit code and all that a terminal would show."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    output = b""
+    # Linux says EIO, others an empty read, once the last process has closed its side.
+    while chunk := _read(ours):
+        output += chunk
+    os.close(ours)
+    return process.wait(), output.decode().replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:
+        return b""
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], output: Path) -> None:
+    for _ in range(100):
+        assert process.poll() is None, output.read_text()
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(output.read_text())
+
+
+@contextmanager
+def reader(folder: Path) -> Iterator[Reader]:
+    someone = Reader(folder)
+    try:
+        yield someone
+        someone.leave()
+    finally:
+        for process in someone.running:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
+    blocks = blocks_of(page.read_text("utf-8"))
+    if not blocks:
+        return
+    if "curl " in page.read_text("utf-8") and not shutil.which("curl"):
+        pytest.skip("curl isn't installed")
+    with reader(tmp_path) as someone:
+        for block in blocks:
+            someone.follow(block)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8")):
+        if "://" not in target and not target.startswith("mailto:"):
+            assert (page.parent / target).exists(), target
+
+
+def test_shown_output_is_compared_and_ellipses_stand_for_anything() -> None:
+    assert like("a … c\n…\nend").fullmatch(tidy("a  b  c\nmore\nand more\nend\n"))
+    assert not like("a … c").fullmatch("a b d")
+
+
+def test_a_command_may_go_over_several_lines() -> None:
+    assert list(commands_of("$ one \\\n  two\nout\n$ three\n")) == [
+        ("one two", "out\n"),
+        ("three", ""),
+    ]
