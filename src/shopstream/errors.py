@@ -8,6 +8,7 @@ ShopstreamError
 │   ├── LogFull          no room: try again later (503)
 │   └── LogBroken        a write or fsync failed: nothing was acknowledged, the process must end
 ├── SourceError          a file or URL to load from or send to is unusable
+├── NotDelivered         a receiver did not take an alert; it stays in the outbox
 └── NotRunning           a command needs a running `shopstream up` and there is none
 """
 
@@ -46,6 +47,21 @@ class LogBroken(LogError):
 
 class SourceError(ShopstreamError):
     """A file or URL to load from or send to is unusable."""
+
+
+class NotDelivered(ShopstreamError):
+    """A receiver did not take an alert.
+
+    `retry_after_s` is how long the receiver asked to be left alone, 0 if it didn't.
+    `receiver_down` says that the next alert would fare no better (no connection, time-out, 5xx).
+    """
+
+    def __init__(
+        self, message: str, *, retry_after_s: float = 0.0, receiver_down: bool = True
+    ) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.receiver_down = receiver_down
 
 
 class NotRunning(ShopstreamError):

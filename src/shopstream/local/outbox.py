@@ -1,0 +1,289 @@
+"""The outbox on one machine: SQLite in WAL mode, every change synced, one writer (the notifier).
+
+An alert is taken from a shard's feed, given one row for each receiver, and the shard's cursor is
+moved in one transaction: a kill between any two system calls loses no row and doubles none.
+A row is `pending`, then `delivered` or `dead` (tried too often); alerts about history are
+`historical` from the start and never delivered.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal, NamedTuple, TypeAlias
+
+import apsw
+import msgspec
+
+from shopstream.errors import Busy, DataDirError
+from shopstream.events import Alert
+
+State: TypeAlias = Literal["pending", "delivered", "dead", "historical"]
+STATES: tuple[State, ...] = ("pending", "delivered", "dead", "historical")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS alerts (
+    seq INTEGER PRIMARY KEY, alert_id TEXT NOT NULL UNIQUE, taken_us INTEGER NOT NULL,
+    body BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS alerts_taken ON alerts (taken_us);
+CREATE TABLE IF NOT EXISTS deliveries (
+    seq INTEGER NOT NULL REFERENCES alerts, receiver TEXT NOT NULL, state TEXT NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0, next_try_us INTEGER NOT NULL, changed_us INTEGER NOT NULL,
+    error TEXT NOT NULL DEFAULT '', PRIMARY KEY (seq, receiver)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (receiver, next_try_us, seq)
+    WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS deliveries_state ON deliveries (state, changed_us);
+CREATE TABLE IF NOT EXISTS cursors (
+    shard INTEGER PRIMARY KEY, sk TEXT NOT NULL, alert_id TEXT NOT NULL);
+"""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Alert).decode
+
+
+class Cursor(NamedTuple):
+    """How far a shard's feed was taken: the last sort key and the alert that stood there."""
+
+    sk: str = ""
+    alert_id: str = ""
+
+
+class Due(NamedTuple):
+    """A row to deliver now; `tries` is how often it has been tried."""
+
+    seq: int
+    tries: int
+    alert: Alert
+
+
+class Outcome(NamedTuple):
+    """What became of a try. `next_try_us` counts only for `pending`, `error` not for success."""
+
+    seq: int
+    receiver: str
+    state: State
+    tries: int
+    next_try_us: int = 0
+    error: str = ""
+
+
+class Row(NamedTuple):
+    """A row of the outbox, as a person sees it. Times are microseconds UTC."""
+
+    alert: Alert
+    receiver: str
+    state: State
+    tries: int
+    next_try_us: int
+    changed_us: int
+    error: str
+
+
+class Outbox:
+    """The outbox in `data_dir`. Opening it makes this process its one writer (else Busy).
+
+    What a method has returned from survives power loss. Raises DataDirError when the disk fails
+    (the process must end and recover); a full disk raises `apsw.FullError` and changes nothing.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self._lock: IO[str] | None = _take_lock(data_dir / "outbox.lock")
+        try:
+            with _translated():
+                self._db = _connect(data_dir, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+                self._db.pragma("journal_mode", "wal")
+                self._db.execute(_SCHEMA)
+            _sync_folder(data_dir)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    @classmethod
+    def reader(cls, data_dir: Path) -> "Outbox":
+        """The outbox as any other process may read it. Raises DataDirError when there is none."""
+        outbox = cls.__new__(cls)
+        outbox._lock = None
+        with _translated():
+            outbox._db = _connect(data_dir, apsw.SQLITE_OPEN_READONLY)
+        return outbox
+
+    def cursor(self, shard: int) -> Cursor:
+        found = self._db.execute("SELECT sk, alert_id FROM cursors WHERE shard = ?", (shard,)).get
+        return Cursor(*found) if found else Cursor()
+
+    def take(
+        self,
+        shard: int,
+        alerts: Sequence[tuple[str, Alert]],
+        receivers: Sequence[str],
+        now_us: int,
+    ) -> int:
+        """Take `alerts` (sort key, alert) of a shard's feed, in order, and move its cursor.
+
+        Returns how many were new; an alert id that is here already is not taken again.
+        """
+        new = 0
+        with _translated(), self._db:
+            for _, alert in alerts:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO alerts (alert_id, taken_us, body) VALUES (?, ?, ?)",
+                    (alert.alert_id, now_us, _encode(alert)),
+                )
+                if not self._db.changes():
+                    continue
+                new += 1
+                seq, state = (
+                    self._db.last_insert_rowid(),
+                    "historical" if alert.historical else "pending",
+                )
+                self._db.executemany(
+                    "INSERT INTO deliveries (seq, receiver, state, next_try_us, changed_us)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    [(seq, receiver, state, now_us, now_us) for receiver in receivers],
+                )
+            if alerts:
+                sk, last = alerts[-1]
+                self.move(shard, Cursor(sk, last.alert_id))
+        return new
+
+    def move(self, shard: int, cursor: Cursor) -> None:
+        """Set a shard's cursor without taking anything."""
+        with _translated(), self._db:
+            self._db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", (shard, *cursor))
+
+    def due(self, receiver: str, now_us: int, *, rows_max: int, wait_us_max: int) -> list[Due]:
+        """Rows of `receiver` whose time has come, longest due first.
+
+        A row due later than any wait could make it was written before the clock was set back;
+        it is due as well.
+        """
+        found = self._db.execute(
+            "SELECT seq, tries, body FROM deliveries JOIN alerts USING (seq)"
+            " WHERE receiver = ? AND state = 'pending' AND (next_try_us <= ? OR next_try_us > ?)"
+            " ORDER BY next_try_us, seq LIMIT ?",
+            (receiver, now_us, now_us + wait_us_max, rows_max),
+        )
+        return [Due(seq, tries, _decode(body)) for seq, tries, body in found]
+
+    def record(self, outcomes: Sequence[Outcome], now_us: int) -> None:
+        """Write down what became of tries, all of them or none."""
+        with _translated(), self._db:
+            self._db.executemany(
+                "UPDATE deliveries SET state = ?, tries = ?, next_try_us = ?, changed_us = ?,"
+                " error = ? WHERE seq = ? AND receiver = ? AND state = 'pending'",
+                [
+                    (o.state, o.tries, o.next_try_us, now_us, o.error, o.seq, o.receiver)
+                    for o in outcomes
+                ],
+            )
+
+    def retire(self, receivers: Sequence[str], now_us: int) -> int:
+        """Make dead letters of what waits for receivers other than these; returns how many."""
+        with _translated(), self._db:
+            self._db.execute(
+                "UPDATE deliveries SET state = 'dead', changed_us = ?,"
+                " error = 'this receiver is not in the setting notify any more'"
+                " WHERE state = 'pending' AND receiver NOT IN (SELECT value FROM json_each(?))",
+                (now_us, _encode(list(receivers)).decode()),
+            )
+        return self._db.changes()
+
+    def forget(self, before_us: int, *, rows_max: int) -> int:
+        """Delete up to `rows_max` rows that ended before that time; returns how many went."""
+        with _translated(), self._db:
+            self._db.execute(
+                "DELETE FROM deliveries WHERE (seq, receiver) IN (SELECT seq, receiver"
+                " FROM deliveries WHERE state IN ('delivered', 'dead', 'historical')"
+                " AND changed_us < ? LIMIT ?)",
+                (before_us, rows_max),
+            )
+            gone = self._db.changes()
+            self._db.execute(
+                "DELETE FROM alerts WHERE seq IN (SELECT a.seq FROM alerts a WHERE taken_us < ?"
+                " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.seq = a.seq) LIMIT ?)",
+                (before_us, rows_max),
+            )
+        return gone + self._db.changes()
+
+    def counts(self) -> dict[str, int]:
+        """How many rows are in each state."""
+        found = self._db.execute("SELECT state, count(*) FROM deliveries GROUP BY state")
+        return dict.fromkeys(STATES, 0) | dict(found)
+
+    def version(self) -> tuple[int, int]:
+        """Changes whenever the rows do, whoever changed them: cheaper to ask than `counts`."""
+        return int(self._db.pragma("data_version")), self._db.total_changes()
+
+    def rows(self, state: State, *, rows_max: int = 1_000) -> list[Row]:
+        """Rows in a state, the last changed first."""
+        found = self._db.execute(
+            "SELECT body, receiver, state, tries, next_try_us, changed_us, error"
+            " FROM deliveries JOIN alerts USING (seq) WHERE state = ?"
+            " ORDER BY changed_us DESC, seq DESC LIMIT ?",
+            (state, rows_max),
+        )
+        return [Row(_decode(body), *rest) for body, *rest in found]
+
+    def close(self) -> None:
+        self._db.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def retry_dead(data_dir: Path, now_us: int) -> int:
+    """Put all dead letters back, to be tried from the beginning; returns how many.
+
+    May run beside the notifier, which touches dead rows only to forget them: SQLite's own lock
+    keeps the two apart for the moment that it takes.
+    """
+    with _translated():
+        db = _connect(data_dir, apsw.SQLITE_OPEN_READWRITE)
+        try:
+            with db:
+                db.execute(
+                    "UPDATE deliveries SET state = 'pending', tries = 0, next_try_us = ?,"
+                    " changed_us = ? WHERE state = 'dead'",
+                    (now_us, now_us),
+                )
+            found = db.changes()
+        finally:
+            db.close()
+    return found
+
+
+def _connect(data_dir: Path, flags: int) -> apsw.Connection:
+    db = apsw.Connection(str(data_dir / "outbox.db"), flags=flags)
+    db.set_busy_timeout(10_000)
+    db.pragma("synchronous", "full")
+    return db
+
+
+def _take_lock(path: Path) -> IO[str]:
+    lock = path.open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise Busy(f"another notifier runs on {path.parent}; end it first") from None
+    return lock
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except apsw.CantOpenError as e:
+        raise DataDirError(f"the outbox can't be opened ({e}); has the notifier ever run?") from e
+    except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError) as e:
+        raise DataDirError(f"the outbox's disk failed: {e}; nothing of this was kept") from e
