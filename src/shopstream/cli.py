@@ -5,6 +5,7 @@ Imports of stages are inside their commands, so that `--help` and completion ans
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,11 +22,15 @@ from shopstream.options import (
     Format,
     Host,
     InvalidPercent,
+    KeyId,
+    KeyName,
+    KeyTopics,
     Limit,
     Live,
     Mapping,
     Port,
     Rate,
+    ReadKey,
     Seed,
     SetFields,
     Shards,
@@ -38,9 +43,10 @@ from shopstream.options import (
     Where,
     WriteKey,
     pairs,
+    topics_in,
 )
 from shopstream.settings import Settings, load_settings
-from shopstream.terminal import Rows, as_json, as_rows, as_table, progress_bar
+from shopstream.terminal import Rows, as_json, as_rows, as_table, progress_bar, rule_rows
 
 app = typer.Typer(
     name="shopstream",
@@ -422,7 +428,7 @@ def rules_check(
 
     if file is not None and not file.exists():
         raise ConfigError(f"{file}: there is no such file")
-    _show(load_rules(file or _settings(data_dir).rules_path).rules, format)
+    _show(rule_rows(load_rules(file or _settings(data_dir).rules_path).rules), format)
 
 
 @rules_app.command("explain")
@@ -448,36 +454,41 @@ def keys() -> None:
 
     \b
     Examples:
-      $ shopstream keys add web --topics clicks,carts
+      $ shopstream keys add --name web --topics clicks,carts
       $ shopstream keys list
     """
 
 
 @keys_app.command("add")
 def keys_add(
-    name: Annotated[str, typer.Argument(help="What you call it, such as the sender's name.")],
-    topics: Annotated[
-        str, typer.Option(help="Topics it may write, comma-separated.")
-    ] = "clicks,orders,carts,stock",
-    read: Annotated[bool, typer.Option("--read", help="A read key for look-ups instead.")] = False,
+    name: KeyName = "",
+    topics: KeyTopics = "clicks,orders,carts,stock",
+    read: ReadKey = False,
     data_dir: DataDir = None,
 ) -> None:
     """Make a key and print it, once: only its hash is kept.
 
     \b
     Examples:
-      $ shopstream keys add web --topics clicks,carts
-      $ shopstream keys add crm --read
+      $ shopstream keys add --name web --topics clicks,carts
+      $ shopstream keys add --name crm --read
     """
     from shopstream.keys import add_key
 
-    wanted = [topic.strip() for topic in topics.split(",") if topic.strip()]
-    print(add_key(_settings(data_dir), name, topics=wanted, read=read))
+    key, secret = add_key(
+        _settings(data_dir).data_dir,
+        kind="read" if read else "write",
+        now=datetime.now(UTC),
+        topics=topics_in(topics),
+        name=name,
+    )
+    _say(f"key {key.id}; keep what follows, it is shown this once:")
+    print(secret)
 
 
 @keys_app.command("list")
 def keys_list(data_dir: DataDir = None, format: Format = None) -> None:
-    """List the keys: name, kind and topics.
+    """List the keys, the revoked ones too.
 
     \b
     Examples:
@@ -485,23 +496,22 @@ def keys_list(data_dir: DataDir = None, format: Format = None) -> None:
     """
     from shopstream.keys import list_keys
 
-    _show(list_keys(_settings(data_dir)), format)
+    rows = as_rows(list_keys(_settings(data_dir).data_dir))
+    _show([{k: v for k, v in row.items() if k != "sha256"} for row in rows], format)
 
 
 @keys_app.command("revoke")
-def keys_revoke(
-    name: Annotated[str, typer.Argument(help="The key's name.")], data_dir: DataDir = None
-) -> None:
-    """Take a key back; a running collector stops taking it within seconds.
+def keys_revoke(id: KeyId, data_dir: DataDir = None) -> None:
+    """Take a key back; a running collector refuses it within seconds.
 
     \b
     Examples:
-      $ shopstream keys revoke web
+      $ shopstream keys revoke 1f2e3d4c
     """
     from shopstream.keys import revoke_key
 
-    revoke_key(_settings(data_dir), name)
-    _say(f"revoked {name}")
+    revoked = revoke_key(_settings(data_dir).data_dir, id, now=datetime.now(UTC))
+    _say(f"revoked {revoked.id}")
 
 
 # ---- what the commands share

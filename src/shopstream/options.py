@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 from shopstream.errors import ConfigError
+from shopstream.events import TOPICS, Topic
 
 DataDir = Annotated[
     Path | None,
@@ -71,6 +72,19 @@ SetFields = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
+
+KeyName = Annotated[str, typer.Option("--name", help="What you call it, such as its sender.")]
+KeyTopics = Annotated[str, typer.Option(help="Topics it may write, comma-separated.")]
+ReadKey = Annotated[bool, typer.Option("--read", help="A read key, for look-ups, instead.")]
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, from `keys list`.")]
+
+
+def topics_in(text: str) -> list[Topic]:
+    """Comma-separated topics; raises ConfigError for a word that is none."""
+    words = [word.strip() for word in text.split(",")]
+    if unknown := [word for word in words if word not in TOPICS]:
+        raise ConfigError(f"unknown topic {unknown[0]!r}; topics are {', '.join(TOPICS)}")
+    return [topic for topic in TOPICS if topic in words]
 
 
 def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:

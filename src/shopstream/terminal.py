@@ -1,13 +1,18 @@
 """What commands show: rows as a table for people or as JSON for programs. Nothing prints here."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from shopstream.settings import show_duration
+
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from shopstream.domain.rule import Rule
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -37,6 +42,30 @@ def as_table(rows: Rows, columns: Sequence[str] = ()) -> "Table":
     return table
 
 
+def rule_rows(rules: Iterable["Rule"]) -> list[dict[str, Any]]:
+    """Offer rules as a user writes them, one row a rule."""
+    return [
+        {
+            "name": r.name,
+            "version": r.version,
+            "on": list(r.on),
+            "count": r.count,
+            "same": r.same,
+            "within": _duration(r.within_us),
+            "idle": _duration(r.idle_us),
+            "without": list(r.without),
+            "gives": f"{r.gift.percent or r.gift.amount} {r.gift.currency or '%'}",
+            "expires": show_duration(r.gift.expires),
+            "holdout": str(r.holdout),
+        }
+        for r in rules
+    ]
+
+
+def _duration(us: int | None) -> str:
+    return show_duration(timedelta(microseconds=us)) if us else ""
+
+
 def _cell(value: Any) -> str:
     from rich.markup import escape
 
@@ -52,6 +81,8 @@ def _cell(value: Any) -> str:
         case str():
             # What senders wrote must not move the cursor or be read as markup.
             return escape("".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in value))
+        case list() if all(isinstance(v, str | int) for v in value):
+            return _cell(", ".join(str(v) for v in value))
         case _:
             return escape(msgspec.json.encode(value, enc_hook=str).decode())
 
