@@ -50,6 +50,7 @@ class Delivery:
         *,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
         chance: Callable[[], float] = random.random,
+        poll_s: float = POLL_S,
     ) -> None:
         self._settings = settings
         self._now_us = now_us
@@ -58,7 +59,8 @@ class Delivery:
         self._unrecorded: list[Outcome] = []
         self._feeds: dict[int, Feed] = {}
         self._looked_us = self._beat_us = self._forgot_us = -_FORGET_US
-        self._polled_s = -POLL_S
+        self._poll_s = poll_s
+        self._polled_s = -poll_s
         self._counted: tuple[int, int] | None = None
         self._counts: dict[str, int] = {}
         receivers = read_receivers(
@@ -83,7 +85,7 @@ class Delivery:
             started = sum(self._start(lane, now_us) for lane in self.lanes.values())
             under_way = sum(lane.under_way for lane in self.lanes.values())
             busy = bool(not polled or taken or started or under_way)
-            self._collect(0.0 if taken else wait_s if under_way else min(wait_s, POLL_S))
+            self._collect(0.0 if taken else wait_s)
             self._record()
         except apsw.FullError:
             _log.error("the disk is full; alerts wait until there is room")
@@ -92,7 +94,7 @@ class Delivery:
 
     def _poll(self) -> tuple[bool, int]:
         """Look at the feeds if it is time to: whether it was, and how many alerts were read."""
-        if time.monotonic() - self._polled_s < POLL_S:
+        if time.monotonic() - self._polled_s < self._poll_s:
             return False, 0
         taken = sum(self._taken(shard) for shard in list(self._feeds))
         if not taken:
@@ -186,7 +188,7 @@ class Delivery:
             lane.close()
         deadline = time.monotonic() + ENDING_S
         for lane in self.lanes.values():
-            lane.join(max(0.0, deadline - time.monotonic()))
+            lane.join(deadline)
         self._collect(0.0)
         with contextlib.suppress(apsw.FullError):
             self._record()

@@ -6,6 +6,7 @@ lane pauses, longer each time, so an hour's outage costs a few tries and not one
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -125,10 +126,10 @@ class Lane:
         for _ in self._threads:
             self._waiting.put(None)
 
-    def join(self, timeout_s: float) -> None:
-        """Wait for a thread of a closed lane to end, at most so long."""
+    def join(self, deadline_s: float) -> None:
+        """Wait for the threads of a closed lane to end, at most until then (monotonic)."""
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(max(0.0, deadline_s - time.monotonic()))
 
 
 def _deliver(deliver: "Callable[..., None]", due: Due) -> NotDelivered | None:
