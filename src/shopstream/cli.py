@@ -4,7 +4,7 @@ Imports of stages are inside their commands, so that `--help` and completion ans
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -211,7 +211,7 @@ def settings(data_dir: DataDir = None, format: Format = None) -> None:
         }
         for s in setting_table()
     ]
-    _show(rows, format)
+    _show(rows, format, columns=("name", "value", "help"))
 
 
 # ---- events in
@@ -428,7 +428,7 @@ def rules_check(
 
     if file is not None and not file.exists():
         raise ConfigError(f"{file}: there is no such file")
-    _show(rule_rows(load_rules(file or _settings(data_dir).rules_path).rules), format)
+    _show(load_rules(file or _settings(data_dir).rules_path).rules, format, rule_rows)
 
 
 @rules_app.command("explain")
@@ -525,11 +525,16 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _show(value: Any, format: Shown | None, rows: Callable[[Any], Rows] = as_rows) -> None:
+def _show(
+    value: Any,
+    format: Shown | None,
+    rows: Callable[[Any], Rows] = as_rows,
+    columns: Sequence[str] = (),
+) -> None:
     """Print a result as JSON, or as a table of what `rows` makes of it."""
     if format == "json" or (format is None and not sys.stdout.isatty()):
         print(as_json(value))
         return
     from rich.console import Console
 
-    Console().print(as_table(rows(value)))
+    Console().print(as_table(rows(value), columns))

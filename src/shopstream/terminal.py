@@ -36,34 +36,39 @@ def as_table(rows: Rows, columns: Sequence[str] = ()) -> "Table":
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in shown:
         numbers = all(isinstance(row.get(name), int | float) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if numbers else "left")
+        table.add_column(
+            name.replace("_", " "), justify="right" if numbers else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(_cell(row.get(name)) for name in shown))
     return table
 
 
 def rule_rows(rules: Iterable["Rule"]) -> list[dict[str, Any]]:
-    """Offer rules as a user writes them, one row a rule."""
+    """Offer rules as sentences, one row a rule; the JSON has every key."""
     return [
         {
-            "name": r.name,
-            "version": r.version,
-            "on": list(r.on),
-            "count": r.count,
-            "same": r.same,
-            "within": _duration(r.within_us),
-            "idle": _duration(r.idle_us),
-            "without": list(r.without),
-            "gives": f"{r.gift.percent or r.gift.amount} {r.gift.currency or '%'}",
-            "expires": show_duration(r.gift.expires),
-            "holdout": str(r.holdout),
+            "name": rule.name,
+            "when": _when(rule),
+            "gives": f"{rule.gift.percent or rule.gift.amount} {rule.gift.currency or '%'}"
+            f" for {show_duration(rule.gift.expires)}",
         }
-        for r in rules
+        for rule in rules
     ]
 
 
-def _duration(us: int | None) -> str:
-    return show_duration(timedelta(microseconds=us)) if us else ""
+def _when(rule: "Rule") -> str:
+    parts = [f"{rule.count} x {' or '.join(rule.on)}" if rule.count > 1 else " or ".join(rule.on)]
+    if rule.same != "any":
+        parts.append(f"same {rule.same}")
+    for word, us in (("within", rule.within_us), ("then idle for", rule.idle_us)):
+        if us is not None:
+            parts.append(f"{word} {show_duration(timedelta(microseconds=us))}")
+    if rule.without:
+        parts.append(f"without {' or '.join(rule.without)}")
+    if rule.min_value is not None:
+        parts.append(f"worth {rule.min_value} or more")
+    return ", ".join(parts)
 
 
 def _cell(value: Any) -> str:

@@ -1,0 +1,155 @@
+"""The command line: what it takes, what it says, how it ends."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from shopstream.cli import app
+from shopstream.errors import ConfigError
+from shopstream.options import pairs, topics_in
+from shopstream.terminal import as_table
+
+GROUPS = ("", "quarantine", "rules", "keys")
+
+
+def commands_below(command: Any, path: str = "") -> dict[str, Any]:
+    found = {path: command}
+    for name, inner in getattr(command, "commands", {}).items():
+        found |= commands_below(inner, f"{path} {name}".strip())
+    return found
+
+
+COMMANDS = commands_below(get_command(app))
+
+
+def shopstream(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from shopstream.cli import main; main()", *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=60,
+    )
+
+
+def test_all_commands_are_there() -> None:
+    assert set(COMMANDS) - set(GROUPS) == {
+        *("up", "collector", "processor", "notifier", "status", "check", "doctor", "settings"),
+        *("simulate", "load", "replay", "offers", "schema"),
+        *("quarantine list", "quarantine show", "quarantine export"),
+        *("rules check", "rules explain", "keys add", "keys list", "keys revoke"),
+    }
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path])
+def test_every_command_shows_examples_of_itself(path: str) -> None:
+    assert f"$ shopstream {path}" in COMMANDS[path].help
+
+
+@pytest.mark.parametrize("path", [p for p in COMMANDS if p not in ("", "rules", "keys", "schema")])
+def test_every_command_takes_a_data_directory(path: str) -> None:
+    assert "data_dir" in {p.name for p in COMMANDS[path].params}
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path])
+def test_every_option_says_what_it_is_for(path: str) -> None:
+    assert all(getattr(p, "help", None) for p in COMMANDS[path].params if p.name != "help")
+
+
+def test_asking_for_help_loads_no_stage() -> None:
+    program = "import sys, shopstream.cli; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    loaded = {name.partition(".")[0] for name in run.stdout.split()}
+    assert "typer" in loaded
+    assert not loaded & {"rich", "apsw", "rocksdict", "starlette", "uvicorn", "pyarrow", "httpx"}
+
+
+def test_a_pipe_gets_json_and_a_table_when_it_asks_for_one(tmp_path: Path) -> None:
+    run = shopstream("settings", "--data-dir", str(tmp_path))
+    assert {"name": "port", "value": "8080"}.items() <= json.loads(run.stdout)[3].items()
+    table = shopstream("settings", "--data-dir", str(tmp_path), "--format", "table")
+    assert "port" in table.stdout
+    assert not table.stdout.strip().startswith("[")
+
+
+def test_an_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "shopstream.toml").write_text("prot = 8080\n")
+    run = shopstream("settings", "--data-dir", str(tmp_path))
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert run.stderr.startswith("error: ")
+    assert "unknown setting 'prot'" in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+def test_a_data_directory_that_is_not_there_is_an_error_that_says_what_to_do(
+    tmp_path: Path,
+) -> None:
+    run = shopstream("check", "--data-dir", str(tmp_path / "none"))
+    assert run.returncode == 2
+    assert "run `shopstream up`" in run.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_unknown_option_is_exit_code_2() -> None:
+    run = shopstream("up", "--demoo")
+    assert run.returncode == 2
+    assert "--demo" in run.stderr
+
+
+def test_a_schema_is_json_schema() -> None:
+    schema = json.loads(shopstream("schema", "orders").stdout)
+    assert schema["required"] == ["order_id", "lines", "currency", "status", "timestamp"]
+    assert schema["$defs"]["OrderLine"]["properties"]["unit_price"]["description"]
+
+
+def test_a_key_is_made_listed_without_its_hash_and_revoked(tmp_path: Path) -> None:
+    data_dir = ("--data-dir", str(tmp_path))
+    made = shopstream("keys", "add", "--name", "web", "--topics", "clicks", *data_dir)
+    secret = made.stdout.strip()
+    assert secret
+    assert secret not in made.stderr
+    (listed,) = json.loads(shopstream("keys", "list", *data_dir).stdout)
+    assert (listed["name"], listed["topics"]) == ("web", ["clicks"])
+    assert "sha256" not in listed
+    assert shopstream("keys", "revoke", listed["id"], *data_dir).returncode == 0
+    (listed,) = json.loads(shopstream("keys", "list", *data_dir).stdout)
+    assert listed["revoked_at"]
+
+
+def test_a_bad_rules_file_is_named_with_rule_and_key(tmp_path: Path) -> None:
+    rules = tmp_path / "mine.toml"
+    rules.write_text(
+        '[[rule]]\nname = "a"\non = ["viwe"]\noffer = { percent = 5, expires = "1d" }\n'
+    )
+    run = shopstream("rules", "check", str(rules))
+    assert run.returncode == 2
+    assert "mine.toml: a: on" in run.stderr
+
+
+def test_pairs_are_field_equals_value() -> None:
+    assert pairs(["a=1", "b=x=y", "c="], "--set") == {"a": "1", "b": "x=y", "c": ""}
+    with pytest.raises(ConfigError, match="--set a: write it as FIELD=VALUE"):
+        pairs(["a"], "--set")
+
+
+def test_topics_are_named_with_commas() -> None:
+    assert topics_in("orders, clicks") == ["clicks", "orders"]
+    with pytest.raises(ConfigError, match="unknown topic 'click'"):
+        topics_in("click")
+
+
+def test_what_senders_wrote_cannot_move_the_cursor_or_be_read_as_markup() -> None:
+    from rich.console import Console
+
+    table = as_table([{"user": "\x1b[2Jevil\r", "note": "[bold]x[/bold]"}])
+    console = Console(width=80, force_terminal=False)
+    with console.capture() as shown:
+        console.print(table)
+    assert "\x1b" not in shown.get()
+    assert "[bold]x[/bold]" in shown.get()
