@@ -5,10 +5,16 @@
 """
 
 import itertools
+import os
 import random
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+
+import msgspec
+
+from shopstream.events import Click
 
 COUNT = 2_000_000
 COUNT_QUICK = 200_000
@@ -69,6 +75,18 @@ def warm(path: Path) -> int:
         while read := len(file.read(1 << 22)):
             size += read
     return size
+
+
+def end_us(path: Path) -> int:
+    """The latest event time in a file of events, in microseconds since 1970."""
+    read = msgspec.json.Decoder(Click).decode
+    latest = 0
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, 1 << 20), os.SEEK_END)
+        for raw in file.read().split(b"\n"):
+            with suppress(msgspec.DecodeError):
+                latest = max(latest, round(read(raw).timestamp.timestamp() * 1e6))
+    return latest
 
 
 def _chunks(count: int) -> Iterator[list[str]]:

@@ -14,7 +14,7 @@ import zstandard
 from benchmarks.events import batches, warm
 from benchmarks.figures import Bench, Figure
 from benchmarks.peers import environment
-from benchmarks.processes import ROOT, RunFailed, run
+from benchmarks.processes import ROOT, RunFailed, start, wait
 from shopstream.events import Click
 
 JOB = "limits"
@@ -95,7 +95,7 @@ def _orjson(bench: Bench) -> Figure:
         return Figure(job=JOB, name=name, kind="limit", skipped=reason)
     log = bench.folder / "orjson.log"
     try:
-        run([str(python), str(_ORJSON), str(bench.input)], log)
+        wait(start([str(python), str(_ORJSON), str(bench.input)], log), log)
     except RunFailed as e:
         return Figure(job=JOB, name=name, kind="limit", skipped=str(e))
     return _timed(name, bench.events, float(log.read_text().split()[-1]))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 MIB = 1024 * 1024
 ROOT = Path(__file__).resolve().parent.parent
-SHOPSTREAM = (sys.executable, "-m", "shopstream")
+SHOPSTREAM = str(Path(sys.executable).parent / "shopstream")
 
 
 class RunFailed(Exception):
@@ -29,34 +29,42 @@ class Used:
     rss_mib: float
 
 
-def cores() -> list[int]:
-    """The cores this process may run on."""
-    return sorted(os.sched_getaffinity(0))
+def start(command: Sequence[str], log: Path, *, on: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own, on some cores only, its output in `log`."""
+    mine = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, on or mine)  # inherited, so that no thread of it starts elsewhere
+        with log.open("wb") as out:
+            return subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    finally:
+        os.sched_setaffinity(0, mine)
 
 
-def run(
-    command: Sequence[str], log: Path, *, on: Sequence[int] = (), timeout_s: float = 600
-) -> Used:
-    """Run a program to its end and return what it and its children used.
+def wait(process: subprocess.Popen[bytes], log: Path, *, timeout_s: float = 600) -> Used:
+    """What a program and its children used until its end. `wall_s` counts from this call.
 
     Raises RunFailed when it fails or takes longer than `timeout_s`.
     """
     started = time.perf_counter()
-    process = _start(command, log, on)
-    deadline = started + timeout_s
-    while True:
+    pid = 0
+    while not pid:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            break
-        if time.perf_counter() > deadline:
-            os.killpg(process.pid, signal.SIGKILL)
-            _, status, usage = os.wait4(process.pid, 0)
-            break
+        if not pid and time.perf_counter() - started > timeout_s:
+            _kill_group(process.pid)
+            pid, status, usage = os.wait4(process.pid, 0)
         time.sleep(0.002)
     wall_s = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
-        raise RunFailed(f"{' '.join(command)} ended with {process.returncode}: {_tail(log)}")
+        command = " ".join(map(str, process.args)) if isinstance(process.args, list) else ""
+        raise RunFailed(f"{command} ended with {process.returncode}: {_tail(log)}")
     return Used(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
@@ -65,7 +73,7 @@ def running(
     command: Sequence[str], log: Path, *, on: Sequence[int] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A program that runs while the block does; its whole process group is ended after it."""
-    process = _start(command, log, on)
+    process = start(command, log, on=on)
     try:
         yield process
     finally:
@@ -108,23 +116,6 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> Non
                 return
         time.sleep(0.05)
     raise RunFailed(f"nothing listens on port {port}: {_tail(log)}")
-
-
-def _start(command: Sequence[str], log: Path, on: Sequence[int]) -> subprocess.Popen[bytes]:
-    mine = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, on or mine)  # inherited, so that no thread of it starts elsewhere
-        with log.open("wb") as out:
-            return subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-    finally:
-        os.sched_setaffinity(0, mine)
 
 
 def _kill_group(pid: int) -> None:

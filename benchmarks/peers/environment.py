@@ -33,6 +33,11 @@ def python_with(package: str, folder: Path) -> tuple[Path | None, str]:
     return python, ""
 
 
+def own_python() -> str:
+    """The Python that this runs on, for peers that need nothing but the project itself."""
+    return sys.executable
+
+
 def version_of(package: str) -> str:
     """The installed version of a peer, empty when it isn't there."""
     python = _FOLDER / "bin" / "python"

@@ -1,0 +1,78 @@
+"""The processor on a log that is full already: validate, dedupe, store, rules, checkpoint.
+
+Times are of whole processes, from their start until all is processed, on the default rules.
+"""
+
+import shutil
+import time
+from pathlib import Path
+
+from benchmarks.events import batches
+from benchmarks.figures import Bench, Figure
+from benchmarks.filling import data_dir
+from benchmarks.limits import decode_s
+from benchmarks.processes import SHOPSTREAM, Used, start, wait
+
+JOB = "processor"
+_LIMIT = "decode and validate only, one process"
+_ONE, _TWO = "one process", "two processes, `--shards 2`"
+
+
+def measure(bench: Bench) -> list[Figure]:
+    limit = bench.events / decode_s(list(batches(bench.input)))
+    found = [Figure(job=JOB, name=_LIMIT, value=limit, unit="events/s", kind="limit")]
+    for shards in (1, 2):
+        root = data_dir(bench, f"processor-{shards}", shards=shards, historical=False)
+        wall_s, used = process(root, shards)
+        found += _figures(shards, bench.events / wall_s, bench.events, used)
+        shutil.rmtree(root)
+    return found
+
+
+def process(root: Path, shards: int) -> tuple[float, list[Used]]:
+    """Process all of a data directory's log, one process a shard: seconds, and what each used.
+
+    Raises RunFailed when one of them fails.
+    """
+    started = time.perf_counter()
+    running = [start(_command(root, shard), _output(root, shard), on=()) for shard in range(shards)]
+    used = [wait(process, _output(root, shard)) for shard, process in enumerate(running)]
+    return time.perf_counter() - started, used
+
+
+def _command(root: Path, shard: int) -> list[str]:
+    return [
+        SHOPSTREAM, "processor", "--until-idle", "--shard", str(shard), "--data-dir", str(root),
+    ]  # fmt: skip
+
+
+def _output(root: Path, shard: int) -> Path:
+    return root / f"processor-{shard}.txt"
+
+
+def _figures(shards: int, rate: float, events: int, used: list[Used]) -> list[Figure]:
+    name = _ONE if shards == 1 else _TWO
+    cpu_us = sum(u.cpu_s for u in used) / events * 1e6
+    found = [
+        Figure(
+            job=JOB,
+            name=name,
+            value=rate,
+            unit="events/s",
+            against=_LIMIT,
+            target=200_000 if shards == 1 else 0,
+            note=f"{cpu_us:.2f} µs of processor time an event",
+        ),
+        Figure(
+            job=JOB,
+            name=f"{name}: peak memory of each",
+            value=max(u.rss_mib for u in used),
+            unit="MiB",
+            less=True,
+        ),
+    ]
+    if shards == 2:
+        found.append(
+            Figure(job=JOB, name=f"{name}, against one", value=rate, unit="events/s", against=_ONE)
+        )
+    return found
