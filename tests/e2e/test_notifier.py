@@ -20,9 +20,10 @@ import pytest
 from shopstream.errors import Busy, ConfigError
 from shopstream.events import Alert
 from shopstream.heartbeats import alive, read_heartbeats
-from shopstream.local.delivery import Delivery, run_notifier
+from shopstream.local.delivery import Delivery
 from shopstream.local.outbox import Outbox, retry_dead
 from shopstream.local.tables import RocksTables
+from shopstream.notify import run_notifier
 from shopstream.settings import Settings
 
 US = 1_000_000
@@ -306,7 +307,7 @@ def test_a_bad_receiver_and_a_second_notifier_are_refused_with_a_reason(tmp_path
 _NOTIFIER = """
 import sys
 from pathlib import Path
-from shopstream.local.delivery import run_notifier
+from shopstream.notify import run_notifier
 from shopstream.settings import Settings
 
 run_notifier(

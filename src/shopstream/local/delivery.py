@@ -202,7 +202,7 @@ def run_notifier(
     settings: Settings,
     *,
     until_idle: bool = False,
-    write: Callable[[str], None] = lambda _line: None,
+    write: Callable[[str], None],
     stop: threading.Event | None = None,
 ) -> None:
     """Take and deliver alerts until SIGTERM, SIGINT or `stop`, then end within 2 seconds.

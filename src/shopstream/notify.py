@@ -1,0 +1,43 @@
+"""The notifier stage: alerts from the processors through the outbox to where `notify` says."""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from shopstream.engine import open_engine
+from shopstream.settings import Settings
+
+_log = structlog.get_logger("shopstream.notifier")
+
+
+def _log_line(line: str) -> None:
+    _log.warning("alert", line=line)
+
+
+def run_notifier(
+    settings: Settings,
+    *,
+    until_idle: bool = False,
+    write: Callable[[str], None] = _log_line,
+    stop: threading.Event | None = None,
+) -> None:
+    """Take and deliver alerts until SIGTERM, SIGINT or `stop`, then end within 2 seconds.
+
+    Into the outbox and into files exactly once; to all other receivers at least once, with the
+    alert id as the idempotency key. With `until_idle` it ends when all alerts are in the outbox
+    and each has been tried that could be; what a receiver that is down didn't take waits in the
+    outbox. `write` gets each line for `console://`; without it they are logged.
+
+    Raises Busy when another notifier runs on the data directory, ConfigError when a receiver
+    isn't usable, DataDirError when the disk fails.
+    """
+    open_engine(settings).run_notifier(until_idle=until_idle, write=write, stop=stop)
+
+
+def retry_dead(settings: Settings) -> int:
+    """Put all dead letters back, to be tried from the beginning; returns how many.
+
+    May be called while a notifier runs. Raises DataDirError when there is no outbox.
+    """
+    return open_engine(settings, create=False).retry_dead_alerts()
