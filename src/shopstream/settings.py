@@ -46,12 +46,15 @@ class Settings:
     order_bytes_max: int = _setting(MIB + 256 * KIB, "Largest order, its payload included.")
     header_bytes_max: int = _setting(32 * KIB, "Largest request head.")
     rate_events_per_s: int = _setting(0, "Events a second one write key may send; 0 is no limit.")
+    connections_max: int = _setting(1_000, "Connections at once; more get 503.")
     request_timeout: timedelta = _setting(
         timedelta(seconds=30), "How long a client may take to send a request."
     )
     queue_events_max: int = _setting(200_000, "Events that may wait for the disk before 503.")
 
-    shards: int = _setting(1, "Processor processes; fixed when the data directory is made.")
+    shards: int = _setting(
+        0, "Processor processes, fixed when the data directory is made; 0 is as made, at first 1."
+    )
     batch_events: int = _setting(10_000, "Most events the processor commits at once.")
     cached_events_max: int = _setting(
         2_000_000, "Events of recent users that a processor keeps in memory (about 100 bytes each)."
@@ -91,6 +94,7 @@ class Settings:
         timedelta(days=30), "How long an event stays in its table and a resend of it is recognised."
     )
     offers_ttl: timedelta = _setting(timedelta(days=90), "How long an offer stays in its table.")
+    orders_ttl: timedelta = _setting(timedelta(days=400), "How long an order stays in its table.")
     quarantine_ttl: timedelta = _setting(
         timedelta(days=90), "How long a rejected event can be replayed."
     )
@@ -108,7 +112,7 @@ class Settings:
         for name, wanted, good in (
             ("engine", "`local`", self.engine == "local"),
             ("port", "0 to 65535", 0 <= self.port <= 65_535),
-            ("shards", "1 to 64", 1 <= self.shards <= 64),
+            ("shards", "0 to 64", 0 <= self.shards <= 64),
             ("batch_events", "1 to 1000000", 1 <= self.batch_events <= 1_000_000),
             ("notify_tries_max", "at least 1", self.notify_tries_max >= 1),
             (

@@ -17,6 +17,7 @@ _Id = str | int | float | None
 
 class _OurKey(Struct, gc=False):
     user_id: _Id = None
+    client_id: _Id = None
     customer_id: _Id = None
     order_id: _Id = None
     product_id: _Id = None
@@ -58,7 +59,7 @@ def partition_key(topic: str, dialect: str, raw: bytes) -> str:
             elif topic == "stock":
                 found = ours.product_id
             else:
-                found = ours.user_id
+                found = ours.user_id or ours.client_id
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ""
     return "" if found is None else str(found)
@@ -71,6 +72,9 @@ def split(entry: Entry, shards: int) -> list[Entry | None]:
     places: list[list[int]] = [[] for _ in range(shards)]
     if entry.dialect == "rejected":
         places[0] = list(range(len(entry.events)))
+    elif entry.dialect == "resolved":
+        for i, rejection_id in enumerate(entry.events):
+            places[int(rejection_id.partition(b"-")[0]) % shards].append(i)
     else:
         topic, dialect = entry.topic, entry.dialect
         for i, raw in enumerate(entry.events):

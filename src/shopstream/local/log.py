@@ -19,6 +19,7 @@ import zstandard
 from shopstream.domain.partition import split
 from shopstream.errors import Busy, LogBroken, LogFull
 from shopstream.events import Entry
+from shopstream.local.datadir import sync_folder
 from shopstream.ports import Row
 
 READ_BYTES_MAX = 32 * 1024 * 1024
@@ -69,7 +70,7 @@ class SqliteLog:
             self._db.pragma("wal_autocheckpoint", 4_000)
             self._db.execute(_SCHEMA)
             self._bytes = self._one("SELECT coalesce(sum(length(body)), 0) FROM rows")
-        _sync_folder(folder)
+        sync_folder(folder)
 
     @classmethod
     def reader(cls, folder: Path) -> "SqliteLog":
@@ -163,6 +164,15 @@ class SqliteLog:
         found.close()
         return rows
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let everything read inside be of one moment, whatever is appended meanwhile."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
+
     def start(self) -> int:
         return self._one("SELECT coalesce(min(position), 0) FROM rows")
 
@@ -230,14 +240,6 @@ def _take_lock(path: Path) -> IO[str]:
         lock.close()
         raise Busy(f"another process writes the log in {path.parent}") from None
     return lock
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from rocksdict import (
 )
 
 from shopstream.errors import Busy, DataDirError
+from shopstream.ports import Batch
 
 MIB = 1024 * 1024
 
@@ -32,8 +33,8 @@ MIB = 1024 * 1024
 _CODES: dict[str, bytes] = {
     "state": b"\x01",
     "ledger": b"\x02",
+    "users": b"\x03",
     "browsing_events": b"\x10",
-    "cart_lines": b"\x11",
     "stock_levels": b"\x12",
     "offers": b"\x20",
     "orders": b"\x21",
@@ -102,7 +103,6 @@ class RocksTables:
             if "lock" in str(e).lower():
                 raise Busy(f"another process writes the tables in {folder}") from None
             raise DataDirError(f"the tables in {folder} can't be opened: {e}") from e
-        self._write = self._db.write
         self._write_options = WriteOptions()
 
     @classmethod
@@ -128,7 +128,10 @@ class RocksTables:
         return tables
 
     def get(self, table: str, pk: str, sk: str = "") -> bytes | None:
-        found: bytes | None = self._db.get(_CODES[table] + f"{pk}\0{sk}".encode())
+        try:
+            found: bytes | None = self._db.get(_CODES[table] + f"{pk}\0{sk}".encode())
+        except Exception as e:
+            raise DataDirError(f"the tables can't be read: {e}") from e
         return found
 
     def query(
@@ -173,8 +176,12 @@ class RocksTables:
     def batch(self) -> RocksBatch:
         return RocksBatch()
 
-    def write(self, batch: RocksBatch) -> None:
-        self._write(batch.writes, self._write_options)
+    def write(self, batch: Batch) -> None:
+        if not isinstance(batch, RocksBatch):
+            raise TypeError(f"not a batch of these tables: {batch!r}")
+        if self._secondary is not None:
+            raise Busy("these tables were opened for reading; another process writes them")
+        self._db.write(batch.writes, self._write_options)
 
     def sync(self) -> None:
         self._db.flush_wal(True)

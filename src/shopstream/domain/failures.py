@@ -1,0 +1,282 @@
+"""All that is wrong with an event: the slow path of validation, field by field.
+
+Every rejection names the reason code, the field, the value that stood there and what was wanted.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple, TypeAlias, get_args
+
+import msgspec
+from msgspec import Raw, Struct
+
+from shopstream.domain.currencies import CURRENCIES
+from shopstream.events import EVENT_OF, ID_BYTES_MAX, Failure, Order, OrderLine
+
+AMOUNT_LIMIT = Decimal(10) ** 14
+"""DECIMAL(18, 4) holds amounts below this."""
+PAYLOAD_BYTES_MAX = 1024 * 1024
+LINES_MAX = 10_000
+EARLIEST_US = -62_135_596_800_000_000
+"""0001-01-01T00:00:00Z, the first instant that can be written."""
+SHOWN_CHARS_MAX = 200
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
+"""What decoding raises on bad bytes: ValueError for integers of more than 4,300 digits."""
+
+
+class Limits(NamedTuple):
+    """The settings that validation depends on."""
+
+    future_us: int = 300_000_000
+    total_tolerance: Decimal = Decimal("0.01")
+
+
+AMOUNT_FIELDS = ("price", "unit_price", "amount", "shipping", "tax", "discount")
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_raw_lines = msgspec.json.Decoder(list[Raw]).decode
+_decode_order = msgspec.json.Decoder(Order).decode
+
+
+def micros(time: datetime) -> int:
+    """An aware time as microseconds since 1970 UTC, exact."""
+    return round(time.timestamp() * 1e6)
+
+
+def usable(amount: Decimal) -> bool:
+    return amount.is_finite() and 0 <= amount < AMOUNT_LIMIT
+
+
+def usable_id(value: str) -> bool:
+    return value.isprintable() and len(value.encode()) <= ID_BYTES_MAX
+
+
+def expected_amount(order: Order) -> Decimal:
+    """The amount an order's lines add up to: quantity x unit price + shipping + tax - discount."""
+    total = sum((line.quantity * line.unit_price for line in order.lines), Decimal(0))
+    return total + (order.shipping or 0) + (order.tax or 0) - (order.discount or 0)
+
+
+def total_failure(order: Order, limits: Limits) -> Failure | None:
+    parts = (order.amount, order.shipping, order.tax, order.discount)
+    for name, part in zip(("amount", "shipping", "tax", "discount"), parts, strict=True):
+        if part is not None and not usable(part):
+            return Failure("amount", name, str(part)[:SHOWN_CHARS_MAX], _WANTED_AMOUNT)
+    expected = expected_amount(order)
+    if order.amount is None or abs(order.amount - expected) < limits.total_tolerance:
+        return None
+    wanted = f"{expected}, the sum of its lines + shipping + tax - discount"
+    return Failure("total", "amount", str(order.amount), wanted)
+
+
+_WANTED_AMOUNT = "a decimal from 0 to below 100000000000000"
+_WANTED_TIME = "an ISO 8601 time with a zone, such as 2026-01-31T12:00:00Z"
+_WANTED_ID = f"text of 1 to {ID_BYTES_MAX} bytes without control characters"
+_WANTED_CURRENCY = "an ISO 4217 code such as EUR"
+_ALIASES = {"id": "event_id", "type": "event_type", "time": "timestamp", "customer": "customer_id"}
+
+
+class _Field(NamedTuple):
+    name: str
+    required: bool
+    decode: Callable[[bytes], Any]
+    reason: str
+    wanted: str
+
+
+_Fields: TypeAlias = tuple[_Field, ...]
+
+
+def _fields_of(kind: type[Struct]) -> _Fields:
+    return tuple(
+        _Field(
+            f.name,
+            f.required,
+            msgspec.json.Decoder(f.type).decode,
+            *_reason_and_wanted(f.name, f.type),
+        )
+        for f in msgspec.structs.fields(kind)
+        if f.name not in ("lines", "extra", "payload")
+    )
+
+
+def _reason_and_wanted(name: str, kind: Any) -> tuple[str, str]:
+    if name.endswith("_id"):
+        return "id", _WANTED_ID
+    if name == "timestamp":
+        return "timestamp", _WANTED_TIME
+    if name == "currency":
+        return "currency", _WANTED_CURRENCY
+    if name in ("price", "unit_price"):
+        return "price", _WANTED_AMOUNT
+    if name in AMOUNT_FIELDS:
+        return "amount", _WANTED_AMOUNT
+    if name in ("quantity", "stock_on_hand", "reorder_level"):
+        return "quantity", f"a whole number of at least {_least(kind)}"
+    choices = [c for arg in (get_args(kind) or ()) for c in (get_args(arg) or (arg,))]
+    if words := [c for c in choices if isinstance(c, str)]:
+        return "value", "one of " + ", ".join(words)
+    if name == "consent":
+        return "type", "an object of true and false"
+    if name == "discontinued":
+        return "type", "true or false"
+    return "value", "text of reasonable length"
+
+
+def _least(kind: Any) -> int:
+    info = msgspec.inspect.type_info(kind)
+    options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    return next(o.ge or 0 for o in options if isinstance(o, msgspec.inspect.IntType))
+
+
+_KINDS: list[type[Struct]] = [*EVENT_OF.values(), OrderLine]
+_FIELDS: dict[type[Struct], _Fields] = {kind: _fields_of(kind) for kind in _KINDS}
+
+
+def failures_of(topic: str, raw: bytes, received_us: int, limits: Limits) -> list[Failure]:
+    """All that is wrong with an event of `topic`, in the order of its fields; [] if nothing is."""
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as e:
+        return [Failure("encoding", "event", shown(raw), f"UTF-8 (byte {e.start} is not)")]
+    try:
+        fields = _decode_fields(raw)
+    except RecursionError:
+        return [Failure("json", "event", shown(raw), "JSON of reasonable depth")]
+    except UNREADABLE as e:
+        return [Failure("json", "event", shown(raw), f"a JSON object ({_why(e)})")]
+    failures = _field_failures(_FIELDS[EVENT_OF[topic]], fields, "")
+    failures += _time_failures(fields, received_us, limits)
+    if topic == "orders":
+        failures += _order_failures(raw, fields, limits, complete=not failures)
+    if not failures:
+        failures = _unskippable(raw)
+    return failures
+
+
+def _unskippable(raw: bytes) -> list[Failure]:
+    """Each known field is fine alone; what is left is a value somewhere that nobody can read."""
+    try:
+        msgspec.json.decode(raw)
+    except UNREADABLE as e:
+        return [Failure("json", "event", shown(raw), f"readable JSON ({_why(e)})")]
+    return []
+
+
+def _field_failures(known: _Fields, fields: dict[str, Raw], prefix: str) -> list[Failure]:
+    failures = []
+    for field in known:
+        raw = bytes(fields.get(field.name, b""))
+        if not raw or raw in (b"null", b'""'):
+            if field.required:
+                near = next(
+                    (a for a, name in _ALIASES.items() if name == field.name and a in fields), None
+                )
+                hint = f" (there is `{near}`)" if near else ""
+                wanted = f"{field.wanted}{hint}"
+                failures.append(
+                    Failure("missing", prefix + field.name, raw.decode() or "absent", wanted)
+                )
+            elif raw == b'""' and field.name.endswith("_id"):
+                failures.append(Failure("id", prefix + field.name, '""', field.wanted))
+            continue
+        if failure := _value_failure(field, raw, prefix):
+            failures.append(failure)
+    return failures
+
+
+def _value_failure(field: _Field, raw: bytes, prefix: str) -> Failure | None:
+    name = prefix + field.name
+    try:
+        value = field.decode(raw)
+    except UNREADABLE as e:
+        reason = "type" if _is_type_error(e) and field.reason in ("id", "value") else field.reason
+        return Failure(reason, name, shown(raw), field.wanted)
+    if isinstance(value, Decimal) and not (_safely_usable(value) and raw.isascii()):
+        return Failure(field.reason, name, shown(raw), field.wanted)
+    if field.reason == "id" and not usable_id(value):
+        return Failure("id", name, shown(raw), field.wanted)
+    if field.reason == "currency" and value not in CURRENCIES:
+        return Failure("currency", name, shown(raw), field.wanted)
+    return None
+
+
+def _is_type_error(error: Exception) -> bool:
+    return "length" not in str(error) and str(error).startswith("Expected")
+
+
+def _safely_usable(value: Decimal) -> bool:
+    try:
+        return usable(value)
+    except InvalidOperation:
+        return False
+
+
+def _time_failures(fields: dict[str, Raw], received_us: int, limits: Limits) -> list[Failure]:
+    raw = bytes(fields.get("timestamp", b""))
+    try:
+        time = msgspec.json.decode(raw, type=datetime)
+        at_us = micros(time) if time.tzinfo else received_us
+    except (OverflowError, *UNREADABLE):
+        return []
+    if at_us > received_us + limits.future_us:
+        wanted = f"at most {limits.future_us // 1_000_000} s ahead of its arrival"
+        return [Failure("future", "timestamp", shown(raw), wanted)]
+    if at_us < EARLIEST_US:
+        return [Failure("timestamp", "timestamp", shown(raw), _WANTED_TIME)]
+    return []
+
+
+def _order_failures(
+    raw: bytes, fields: dict[str, Raw], limits: Limits, *, complete: bool
+) -> list[Failure]:
+    if len(bytes(fields.get("payload", b""))) > PAYLOAD_BYTES_MAX:
+        size = f"{len(bytes(fields['payload']))} bytes"
+        return [Failure("too_large", "payload", size, f"at most {PAYLOAD_BYTES_MAX} bytes")]
+    raw_lines = bytes(fields.get("lines", b""))
+    if not raw_lines or raw_lines == b"null":
+        return [Failure("lines", "lines", raw_lines.decode() or "absent", "at least one line")]
+    try:
+        lines = _decode_raw_lines(raw_lines)
+    except UNREADABLE:
+        return [Failure("type", "lines", shown(raw_lines), "a list of lines")]
+    if not 0 < len(lines) <= LINES_MAX:
+        return [Failure("lines", "lines", f"{len(lines)} lines", f"1 to {LINES_MAX} lines")]
+    failures = [
+        f for n, line in enumerate(lines) for f in line_failures(bytes(line), f"lines[{n}]")
+    ]
+    if complete and not failures:
+        try:
+            total = total_failure(_decode_order(raw), limits)
+        except UNREADABLE:
+            return []
+        return [total] if total else []
+    return failures
+
+
+def line_failures(raw: bytes, prefix: str) -> list[Failure]:
+    """What is wrong with one order line; its quantity is judged before its price."""
+    try:
+        fields = _decode_fields(raw)
+    except UNREADABLE:
+        return [Failure("type", prefix, shown(raw), "an order line, a JSON object")]
+    failures = _field_failures(_FIELDS[OrderLine], fields, f"{prefix}.")
+    if not any(f.field == f"{prefix}.unit_price" for f in failures):
+        price = msgspec.json.decode(bytes(fields["unit_price"]), type=Decimal)
+        if price <= 0:
+            raw_price = shown(bytes(fields["unit_price"]))
+            failures.append(Failure("price", f"{prefix}.unit_price", raw_price, "above 0"))
+    return failures
+
+
+def _why(error: Exception) -> str:
+    return str(error).split(" - at ")[0][:SHOWN_CHARS_MAX]
+
+
+def shown(raw: bytes, chars_max: int = SHOWN_CHARS_MAX) -> str:
+    """What stood there, as a person may read it on a terminal: bounded, nothing unprintable."""
+    text = raw[: chars_max * 4].decode("utf-8", "backslashreplace")
+    text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return text if len(text) <= chars_max else text[: chars_max - 1] + "…"

@@ -1,0 +1,260 @@
+"""Bytes -> event or Rejection: the one truth of what is accepted.
+
+The fast path is one typed decode plus a few comparisons. Only an event that fails it takes the
+slow path, which looks at every field and lists all that is wrong, not only the first thing.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple, cast
+
+import msgspec
+from msgspec import Raw, Struct
+
+from shopstream.domain.currencies import CURRENCIES
+from shopstream.domain.failures import (
+    AMOUNT_FIELDS,
+    EARLIEST_US,
+    LINES_MAX,
+    PAYLOAD_BYTES_MAX,
+    UNREADABLE,
+    Limits,
+    expected_amount,
+    failures_of,
+    line_failures,
+    micros,
+    shown,
+    total_failure,
+    usable,
+    usable_id,
+)
+from shopstream.errors import ShopstreamError
+from shopstream.events import (
+    CartLine,
+    Click,
+    Event,
+    Failure,
+    Order,
+    OrderLine,
+    Rejection,
+    Stock,
+)
+
+
+class Invalid(ShopstreamError):
+    """Raised inside this module and caught in it: an event with these failures."""
+
+    def __init__(self, failures: list[Failure]) -> None:
+        super().__init__("; ".join(f.message for f in failures))
+        self.failures = failures
+
+
+decode_click: Callable[[bytes], Click] = msgspec.json.Decoder(Click).decode
+_decode_order = msgspec.json.Decoder(Order).decode
+_decode_cart_line = msgspec.json.Decoder(CartLine).decode
+_decode_stock = msgspec.json.Decoder(Stock).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_raw_lines = msgspec.json.Decoder(list[Raw]).decode
+_decode_line = msgspec.json.Decoder(OrderLine).decode
+
+
+def plain(raw: bytes) -> bool:
+    """True when no string in this JSON can hold a control character or anything but ASCII."""
+    return raw.isascii() and b"\\" not in raw and b"\x7f" not in raw
+
+
+def read_click(raw: bytes, received_us: int, limits: Limits) -> tuple[Click, int]:
+    """A click and its time in microseconds; raises Invalid or one of UNREADABLE."""
+    click = decode_click(raw)
+    at_us = round(click.timestamp.timestamp() * 1e6)
+    if (
+        at_us > received_us + limits.future_us
+        or at_us < EARLIEST_US
+        or (click.price is not None and not usable(click.price))
+        or (click.currency is not None and click.currency not in CURRENCIES)
+        or not (plain(raw) or _clean(click, raw))
+    ):
+        raise Invalid([])
+    return click, at_us
+
+
+def read_event(topic: str, raw: bytes, received_us: int, limits: Limits) -> Event | Rejection:
+    """One event of `topic` or why not. For orders with `quarantine_line` see `read_lines`."""
+    try:
+        return _READ[topic](raw, received_us, limits)
+    except (Invalid, *UNREADABLE):
+        return reject(topic, raw, received_us, limits)
+
+
+def reject(topic: str, raw: bytes, received_us: int, limits: Limits) -> Rejection:
+    """The rejection of an event that failed, with all its failures."""
+    failures = failures_of(topic, raw, received_us, limits)
+    if not failures:
+        failures = [Failure("value", "event", shown(raw), f"a usable event of topic {topic}")]
+    return Rejection(topic=topic, failures=failures, raw=raw)
+
+
+def _read_click(raw: bytes, received_us: int, limits: Limits) -> Click:
+    return read_click(raw, received_us, limits)[0]
+
+
+def _read_cart_line(raw: bytes, received_us: int, limits: Limits) -> CartLine:
+    line = _decode_cart_line(raw)
+    _require(_in_time(line.timestamp, received_us, limits) and _priced(line) and _clean(line, raw))
+    return line
+
+
+def _read_stock(raw: bytes, received_us: int, limits: Limits) -> Stock:
+    stock = _decode_stock(raw)
+    _require(
+        _in_time(stock.timestamp, received_us, limits) and _priced(stock) and _clean(stock, raw)
+    )
+    return stock
+
+
+def _read_order(raw: bytes, received_us: int, limits: Limits) -> Order:
+    order = _decode_order(raw)
+    _require(
+        _in_time(order.timestamp, received_us, limits)
+        and order.currency in CURRENCIES
+        and 0 < len(order.lines) <= LINES_MAX
+        and len(bytes(order.payload)) <= PAYLOAD_BYTES_MAX
+        and _clean(order, raw)
+        and all(usable(line.unit_price) and line.unit_price > 0 for line in order.lines)
+        and all(_printable_ids(line) for line in order.lines)
+        and not total_failure(order, limits)
+    )
+    if order.amount is None:
+        order.amount = expected_amount(order)
+    return order
+
+
+_READ: dict[str, Callable[[bytes, int, Limits], Event]] = {
+    "clicks": _read_click,
+    "orders": _read_order,
+    "carts": _read_cart_line,
+    "stock": _read_stock,
+}
+
+
+class ReadLines(NamedTuple):
+    """What `quarantine_line` makes of an order: what is good, its bytes, each bad line."""
+
+    order: Order | None
+    rejections: list[Rejection]
+    raw: bytes
+
+
+def read_lines(raw: bytes, received_us: int, limits: Limits) -> ReadLines:
+    """An order of which only the good lines are kept; its amount is the sum of these.
+
+    Each bad line is rejected as an order of that one line, so that it can be mended and replayed.
+    An order that is bad in itself is rejected whole and counts as many units as it has lines.
+    """
+    try:
+        fields = _decode_fields(raw)
+        raw_lines = _decode_raw_lines(fields["lines"])
+    except (KeyError, *UNREADABLE):
+        return ReadLines(None, [reject("orders", raw, received_us, limits)], raw)
+    rejections: list[Rejection] = []
+    good: list[Raw] = []
+    for n, raw_line in enumerate(raw_lines):
+        if failures := line_failures(bytes(raw_line), f"lines[{n}]"):
+            alone = _with_lines(fields, [raw_line])
+            number = _line_number(bytes(raw_line))
+            rejections.append(Rejection(topic="orders", failures=failures, raw=alone, line=number))
+        else:
+            good.append(raw_line)
+    if raw_lines and not good:
+        return ReadLines(None, rejections, raw)
+    kept = _with_lines(fields, good) if rejections else raw
+    found = read_event("orders", kept, received_us, limits)
+    if isinstance(found, Rejection):
+        found.units = max(1, len(good))
+        return ReadLines(None, [*rejections, found], raw)
+    return ReadLines(cast(Order, found), rejections, kept)
+
+
+def _with_lines(fields: dict[str, Raw], lines: list[Raw]) -> bytes:
+    return msgspec.json.encode(
+        {k: v for k, v in fields.items() if k != "amount"} | {"lines": lines}
+    )
+
+
+def _line_number(raw_line: bytes) -> int | None:
+    try:
+        return _decode_line(raw_line).line
+    except UNREADABLE:
+        pass
+    try:
+        number = msgspec.json.decode(raw_line).get("line")
+    except (AttributeError, *UNREADABLE):
+        return None
+    return number if isinstance(number, int) else None
+
+
+class _Counted(Struct, gc=False):
+    lines: list[Raw]
+
+
+_decode_counted = msgspec.json.Decoder(_Counted).decode
+
+
+def units_of(topic: str, raw: bytes, on_bad_line: str) -> int:
+    """What the sender counts in one event: its lines where lines are judged one by one, else 1."""
+    if topic != "orders" or on_bad_line != "quarantine_line":
+        return 1
+    try:
+        return max(1, len(_decode_counted(raw).lines))
+    except UNREADABLE:
+        return 1
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise Invalid([])
+
+
+def _in_time(time: datetime, received_us: int, limits: Limits) -> bool:
+    return EARLIEST_US <= micros(time) <= received_us + limits.future_us
+
+
+def _priced(event: CartLine | Stock) -> bool:
+    return (event.unit_price is None or usable(event.unit_price)) and (
+        event.currency is None or event.currency in CURRENCIES
+    )
+
+
+_ID_FIELDS: dict[type[Struct], tuple[str, ...]] = {
+    kind: tuple(f for f in kind.__struct_fields__ if f.endswith("_id"))
+    for kind in (Click, Order, OrderLine, CartLine, Stock)
+}
+
+
+def _printable_ids(event: Struct) -> bool:
+    for name in _ID_FIELDS[type(event)]:
+        value = getattr(event, name)
+        if value is not None and not usable_id(value):
+            return False
+    return True
+
+
+class _Amounts(Struct, gc=False):
+    price: Raw = Raw()
+    unit_price: Raw = Raw()
+    amount: Raw = Raw()
+    shipping: Raw = Raw()
+    tax: Raw = Raw()
+    discount: Raw = Raw()
+
+
+_decode_amounts = msgspec.json.Decoder(_Amounts).decode
+
+
+def _clean(event: Event, raw: bytes) -> bool:
+    """Ids are printable and short enough, and no amount is written in other than ASCII digits."""
+    if not raw.isascii():
+        amounts = _decode_amounts(raw)
+        if not all(bytes(getattr(amounts, name)).isascii() for name in AMOUNT_FIELDS):
+            return False
+    return _printable_ids(event)

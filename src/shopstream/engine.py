@@ -1,0 +1,92 @@
+"""The one place that picks the engine. Imports of backends are lazy: a stage loads what it uses."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from shopstream.errors import ConfigError
+from shopstream.local.datadir import DataDir, make_data_dir, open_data_dir
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from shopstream.local.log import SqliteLog
+    from shopstream.local.tables import RocksTables
+    from shopstream.ports import Lake
+    from shopstream.settings import Settings
+
+
+class Engine:
+    """The local engine on one data directory: what each stage opens of it."""
+
+    def __init__(self, settings: Settings, data_dir: DataDir) -> None:
+        self.settings = settings
+        self.dir = data_dir
+
+    @property
+    def shards(self) -> int:
+        return self.dir.shards
+
+    def write_log(self) -> SqliteLog:
+        """The log, this process being its one writer; raises Busy when another is."""
+        from shopstream.local.log import SqliteLog
+
+        return SqliteLog(
+            self.dir.log,
+            shards=self.shards,
+            bytes_max=self.settings.log_bytes_max,
+            disk_free_bytes_min=self.settings.disk_free_bytes_min,
+        )
+
+    def read_log(self) -> SqliteLog:
+        from shopstream.local.log import SqliteLog
+
+        if not (self.dir.log / "log.db").exists():
+            self.write_log().close()
+        return SqliteLog.reader(self.dir.log)
+
+    def write_tables(self, shard: int) -> RocksTables:
+        """A shard's tables, this process being their one writer; raises Busy when another is."""
+        from shopstream.local.tables import RocksTables
+
+        return RocksTables(self.dir.tables(shard))
+
+    def read_tables(self, shard: int) -> RocksTables:
+        from shopstream.local.tables import RocksTables
+
+        return RocksTables.reader(self.dir.tables(shard))
+
+    def lake(self) -> Lake:
+        from shopstream.local.lake import FolderLake
+
+        return FolderLake(self.dir.root)
+
+    def run_notifier(
+        self,
+        *,
+        until_idle: bool,
+        write: Callable[[str], None],
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Be the notifier; see `shopstream.notify`."""
+        from shopstream.local.delivery import run_notifier
+
+        run_notifier(self.settings, until_idle=until_idle, write=write, stop=stop)
+
+    def retry_dead_alerts(self) -> int:
+        """Put all dead letters of the outbox back; returns how many."""
+        from shopstream.local.outbox import retry_dead
+
+        return retry_dead(self.dir.root, time.time_ns() // 1_000)
+
+
+def open_engine(settings: Settings, *, create: bool = True) -> Engine:
+    """The engine that the settings ask for; its data directory is made when `create`."""
+    if settings.engine != "local":
+        raise ConfigError(f"setting engine: {settings.engine!r} is not `local`")
+    root = settings.data_dir
+    if create:
+        return Engine(settings, make_data_dir(root, settings.shards or None))
+    return Engine(settings, open_data_dir(root))

@@ -1,0 +1,95 @@
+"""Users as the processor knows them: the fold of their stored events, kept while they are recent.
+
+Nothing here is state of its own: a user who was dropped, or a process that was killed, is folded
+again from the tables. See docs/decisions/0002-state-is-the-fold-of-history.md.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from shopstream.domain.canonical import read_stored
+from shopstream.domain.enrichment import Visit
+from shopstream.domain.failures import micros
+from shopstream.domain.offers import RuleSet, Shopper
+from shopstream.events import Click, Offer
+from shopstream.ports import Tables
+
+_decode_offer = msgspec.json.Decoder(Offer).decode
+
+
+class Person:
+    """One user: the ids seen, what the rules remember, what this micro-batch adds.
+
+    `ids` maps the hash of each event id to the sort key of the item that holds the event.
+    `stored` and `carts_stored` tell whether the tables know this user and have carts of theirs.
+    """
+
+    __slots__ = ("carts_stored", "ids", "pending", "shopper", "stored", "user_id", "visit")
+
+    def __init__(self, user_id: str, shopper: Shopper, *, stored: bool) -> None:
+        self.user_id = user_id
+        self.shopper = shopper
+        self.visit = Visit()
+        self.ids: dict[int, str] = {}
+        self.pending: list[bytes] | None = None
+        self.stored = stored
+        self.carts_stored = stored
+
+
+class People:
+    """Recent users in memory, in two generations: what a generation didn't touch is dropped.
+
+    Holds at most about `events_max` events' ids.
+    """
+
+    def __init__(self, tables: Tables, rules: RuleSet, events_max: int) -> None:
+        self._tables = tables
+        self._rules = rules
+        self._generation_events_max = max(1, events_max // 2)
+        self._events = 0
+        self.young: dict[str, Person] = {}
+        self._old: dict[str, Person] = {}
+
+    def find(self, user_id: str) -> Person:
+        """The person, from memory or from the tables. Look into `young` first: it is faster."""
+        person = self._old.pop(user_id, None) or self._restore(user_id)
+        self.young[user_id] = person
+        self._events += len(person.ids) + 8
+        return person
+
+    def forget(self, user_id: str) -> None:
+        """Have a user folded anew when they come again."""
+        self.young.pop(user_id, None)
+        self._old.pop(user_id, None)
+
+    def settle(self, events: int) -> None:
+        """After a micro-batch of so many events: let go of those not seen for long."""
+        self._events += events
+        if self._events > self._generation_events_max:
+            self._old, self.young, self._events = self.young, {}, 0
+
+    def _restore(self, user_id: str) -> Person:
+        if self._tables.get("users", user_id) is None:
+            return Person(user_id, Shopper(), stored=False)
+        person = Person(user_id, Shopper(), stored=True)
+        offers = [_decode_offer(item) for _, item in self._tables.query("offers", user_id)]
+        person.shopper = self._rules.restore(user_id, self._remember(person), offers)
+        return person
+
+    def _remember(self, person: Person) -> Iterator[tuple[Click, str, int, bool]]:
+        for sk, click in stored_clicks(self._tables, person.user_id):
+            at_us = micros(click.timestamp)
+            event_id = click.event_id or ""
+            person.ids[hash(event_id)] = sk
+            person.visit.see(click.session_id, at_us)
+            yield click, event_id, at_us, False
+
+
+def stored_clicks(tables: Tables, user_id: str) -> Iterator[tuple[str, Click]]:
+    """All stored clicks of a user, in the order in which they were processed, each with the sort
+    key of the item that holds it.
+    """
+    for sk, chunk in tables.query("browsing_events", user_id):
+        for line in chunk.split(b"\n"):
+            yield sk, read_stored(line)

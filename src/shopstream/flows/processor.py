@@ -1,0 +1,244 @@
+"""One shard's processor: log rows in, one batch of effects out, with the checkpoint in it."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import msgspec
+
+from shopstream.domain.offers import RuleSet
+from shopstream.domain.validation import units_of
+from shopstream.errors import ShopstreamError
+from shopstream.events import Entry, Failure, Rejection
+from shopstream.flows.archive import Archive
+from shopstream.flows.carts import CartLines
+from shopstream.flows.clicks import Clicks
+from shopstream.flows.orders import Orders
+from shopstream.flows.people import People
+from shopstream.flows.retention import forget_expired
+from shopstream.flows.stock import StockLevels
+from shopstream.flows.timers import Timers
+from shopstream.flows.translate import translate
+from shopstream.flows.work import RESOLVED, Feed, FlowConfig, Ledger, QuarantineRecord, Work
+from shopstream.ports import Lake, Row, Tables
+
+_encode = msgspec.json.Encoder().encode
+_decode_record = msgspec.json.Decoder(QuarantineRecord).decode
+_decode_rejection = msgspec.json.Decoder(Rejection).decode
+_NOT_POISON = (ShopstreamError, OSError, MemoryError)
+"""What is the machine's fault, not the event's."""
+SWEEP_US = 10_000_000
+"""Expired items are looked for this often."""
+TIMERS_MAX = 10_000
+"""Timers fired in one micro-batch of none but timers."""
+
+
+class Checkpoint(msgspec.Struct):
+    """How far a shard is: `position` in the log, `done` events of its row at that position (not 0
+    only while a row is taken one event at a time), the watermarks, and the micro-batches so far.
+    """
+
+    position: int = 0
+    done: int = 0
+    live_us: int = 0
+    history_us: int = 0
+    batches: int = 0
+
+
+_decode_checkpoint = msgspec.json.Decoder(Checkpoint).decode
+
+
+class Budgets:
+    """Daily budgets of rules, split evenly over the shards: `offers.Budget`."""
+
+    def __init__(self, tables: Tables, config: FlowConfig) -> None:
+        self._config = config
+        self._spent: dict[tuple[str, int], int] = {}
+        self._changed: set[tuple[str, int]] = set()
+        for rule, day, item in tables.scan("budgets"):
+            self._spent[rule, int(day)] = int(item)
+
+    def take(self, rule: str, day: int, limit: int) -> bool:
+        shards, shard = self._config.shards, self._config.shard
+        share = limit // shards + (shard < limit % shards)
+        spent = self._spent.get((rule, day), 0)
+        if spent >= share:
+            return False
+        self._spent[rule, day] = spent + 1
+        self._changed.add((rule, day))
+        return True
+
+    def write(self, work: Work) -> None:
+        for rule, day in self._changed:
+            work.put("budgets", rule, str(day), str(self._spent[rule, day]).encode())
+        self._changed.clear()
+
+
+class Processor:
+    """Processes log rows. All it knows it can load from the tables again at any time."""
+
+    def __init__(self, tables: Tables, lake: Lake, rules: RuleSet, config: FlowConfig) -> None:
+        self._tables = tables
+        self._lake = lake
+        self._rules = rules
+        self.config = config
+        self._load()
+
+        self._swept_us = 0
+
+    def _load(self) -> None:
+        tables, config = self._tables, self.config
+        stored = tables.get("state", "checkpoint")
+        self.checkpoint = _decode_checkpoint(stored) if stored else Checkpoint()
+        self.ledger = Ledger(tables)
+        self._people = People(tables, self._rules, config.cached_events_max)
+        self._timers = Timers(tables)
+        self._budgets = Budgets(tables, config)
+        self._alert_feed = Feed(tables, "alert_feed", config.shard)
+        self._archive_feed = Feed(tables, "archive_feed", config.shard)
+        self._archive = Archive(tables, self._lake, self._archive_feed, config.shard)
+        self._clicks = Clicks(tables, self._people, self._timers, self._rules, config)
+        self._orders = Orders(tables, self._lake, self._clicks, config)
+        self._stock = StockLevels(tables, self._clicks, config)
+        self._carts = CartLines(self._clicks, config)
+        self._take: dict[str, Callable[[Entry, Work], None]] = {
+            "clicks": self._clicks.take,
+            "orders": self._orders.take,
+            "stock": self._stock.take,
+            "carts": self._carts.take,
+        }
+
+    def process(self, rows: list[Row], now_us: int) -> None:
+        """Process `rows`, which follow the checkpoint; when this returns they are committed.
+
+        An event that makes the code fail is quarantined as poison and its neighbours are not.
+        """
+        if not rows:
+            return
+        if self.checkpoint.done == 0:
+            try:
+                work = self._work(now_us)
+                for row in rows:
+                    self._row(row.entries, row.watermark_us, work)
+            except _NOT_POISON:
+                raise
+            except Exception:  # noqa: BLE001  # which event failed is found out one by one
+                self._load()
+            else:
+                self._commit(work, rows[-1].next, 0)
+                return
+        for row in rows:
+            self._carefully(row, now_us)
+
+    def _carefully(self, row: Row, now_us: int) -> None:
+        """One event at a time; the checkpoint counts those done."""
+        done = self.checkpoint.done
+        for n, entry in enumerate(islice(_singly(row.entries), done, None), done + 1):
+            work = self._work(now_us)
+            try:
+                self._row([entry], 0, work)
+            except _NOT_POISON:
+                raise
+            except Exception as e:  # noqa: BLE001  # poison: whatever it raises
+                self._load()
+                work = self._work(now_us)
+                wanted = f"an event that can be processed ({type(e).__name__}: {e})"[:500]
+                failure = Failure("poison", "event", "this event", wanted)
+                units = units_of(entry.topic, entry.events[0], entry.on_bad_line)
+                rejection = Rejection(
+                    topic=entry.topic, failures=[failure], raw=entry.events[0], units=units
+                )
+                self._clicks.quarantine(rejection, entry, 0, work)
+            self._commit(work, row.position, n)
+        work = self._work(now_us)
+        self._row([], row.watermark_us, work)
+        self._commit(work, row.next, 0)
+
+    def _work(self, now_us: int) -> Work:
+        work = Work(self._tables, self.ledger, self.config, f"{self.checkpoint.batches:020d}")
+        work.now_us = now_us
+        return work
+
+    def _row(self, entries: list[Entry], watermark_us: int, work: Work) -> None:
+        """Take the entries of one row, apply them in event time, fire what is then due."""
+        received_us = 0
+        for entry in entries:
+            received_us = max(received_us, entry.received_us)
+            if entry.dialect == "rejected":
+                self._refuse(entry, work)
+            elif entry.dialect == "resolved":
+                self._resolve(entry, work)
+            elif entry.dialect == "shopstream":
+                self._take[entry.topic](entry, work)
+            else:
+                for translated in translate(entry, work, self._clicks.quarantine):
+                    self._take[translated.topic](translated, work)
+        live_us, history_us = self._clicks.apply(work, self._budgets)
+        at = self.checkpoint
+        at.live_us = max(at.live_us, min(live_us, received_us))
+        at.history_us = max(at.history_us, watermark_us or history_us)
+        self._fire(work)
+
+    def _refuse(self, entry: Entry, work: Work) -> None:
+        for n, raw in enumerate(entry.events):
+            self._clicks.quarantine(_decode_rejection(raw), entry, n, work)
+
+    def _resolve(self, entry: Entry, work: Work) -> None:
+        """Mark rejections that were replayed. One that has expired meanwhile needs no mark."""
+        for rejection_id in entry.events:
+            sk = rejection_id.decode().partition("-")[2]
+            if (item := self._tables.get("quarantine", entry.topic, sk)) is not None:
+                record = _decode_record(item)
+                record.resolved_us = entry.received_us
+                work.put("quarantine", entry.topic, sk, _encode(record))
+                work.count(entry.topic, record.source, RESOLVED, record.rejection.units)
+
+    def _fire(self, work: Work, at_most: int = 2**63) -> int:
+        """Fire what is due at the watermarks; returns how many timers fired."""
+        at = self.checkpoint
+        fired = 0
+        for historical, watermark_us in ((False, at.live_us), (True, at.history_us)):
+            while fired < at_most:
+                timer = self._timers.next_due(watermark_us, historical=historical, work=work)
+                if timer is None:
+                    break
+                self._clicks.fire(timer, self._budgets, work)
+                fired += 1
+        return fired
+
+    def _commit(self, work: Work, position: int, done: int, *, force_archive: bool = False) -> None:
+        self._clicks.finish(work)
+        self._orders.finish()
+        self._stock.finish()
+        self._budgets.write(work)
+        work.finish(self._alert_feed, self._archive_feed)
+        self._archive.prepare(work, work.now_us, force=force_archive)
+        at = self.checkpoint
+        at.position, at.done, at.batches = position, done, at.batches + 1
+        work.put("state", "checkpoint", "", _encode(at))
+        self._tables.write(work.batch)
+        self._archive.roll()
+
+    def idle(self, now_us: int, *, last: bool = False) -> bool:
+        """What there is to do when the log has nothing new: fire live timers by the clock, roll the
+        archive, forget what expired. Returns whether there may be more. `last` rolls all now.
+        """
+        at = self.checkpoint
+        at.live_us = max(at.live_us, now_us)
+        work = self._work(now_us)
+        busy = self._fire(work, TIMERS_MAX) > 0
+        if now_us - self._swept_us >= SWEEP_US:
+            expired = forget_expired(self._tables, work, self._people, self.config, now_us)
+            self._swept_us = self._swept_us if expired else now_us
+            busy = busy or expired
+        if busy or (self._archive.waiting and (last or self._archive.due(now_us))):
+            self._commit(work, at.position, at.done, force_archive=last)
+            return busy or last
+        return False
+
+
+def _singly(entries: list[Entry]) -> Iterator[Entry]:
+    """`entries` cut into entries of one event."""
+    for entry in entries:
+        for n, raw in enumerate(entry.events):
+            lines = [entry.lines[n]] if entry.lines else []
+            yield msgspec.structs.replace(entry, events=[raw], lines=lines, units=1)

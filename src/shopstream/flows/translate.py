@@ -1,0 +1,40 @@
+"""Other dialects on the way in: one message may be several events, of several topics."""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from shopstream.domain.dialects import Unreadable, read_ga4, read_segment
+from shopstream.domain.validation import units_of
+from shopstream.events import Entry, Rejection
+from shopstream.flows.work import DERIVED, Work
+
+_READ = {"segment": read_segment, "ga4": read_ga4}
+Refuse = Callable[[Rejection, Entry, int, Work], None]
+
+
+def translate(entry: Entry, work: Work, refuse: Refuse) -> Iterator[Entry]:
+    """The events that a Segment or GA4 entry holds, in our dialect, an entry for each topic.
+
+    What can't be read is refused as it came. The ledger counts the events that a message makes
+    beyond the one that it is as derived, so that received + derived adds up in each topic.
+    """
+    read = _READ[entry.dialect]
+    found: dict[str, list[bytes]] = {}
+    for n, raw in enumerate(entry.events):
+        try:
+            events = read(raw, entry.context, entry.received_us)
+        except Unreadable as e:
+            refuse(Rejection(topic=entry.topic, failures=e.failures, raw=raw), entry, n, work)
+            continue
+        moved = {entry.topic: -1}
+        for topic, event in events:
+            moved[topic] = moved.get(topic, 0) + units_of(topic, event, entry.on_bad_line)
+            found.setdefault(topic, []).append(event)
+        for topic, units in moved.items():
+            if units:
+                work.count(topic, entry.source, DERIVED, units)
+    for topic, raws in found.items():
+        yield msgspec.structs.replace(
+            entry, topic=topic, events=raws, units=len(raws), dialect="translated", lines=[]
+        )

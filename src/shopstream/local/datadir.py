@@ -1,0 +1,91 @@
+"""The data directory: where each file is, made once, checked at every start."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from shopstream.errors import DataDirError
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """Paths in a data directory. The number of shards is fixed when it is made."""
+
+    root: Path
+    shards: int
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    def tables(self, shard: int) -> Path:
+        return self.root / "tables" / str(shard)
+
+
+def make_data_dir(root: Path, shards: int | None) -> DataDir:
+    """The data directory at `root`, made when there is none.
+
+    `shards` None means whatever it was made with (1 when it is made now). Raises DataDirError when
+    it was made by another version or with another number of shards.
+    """
+    meta = root / "meta.json"
+    if not meta.exists():
+        if root.exists() and any(p.name != "shopstream.toml" for p in root.glob("*.db")):
+            raise DataDirError(f"{root} holds something else; choose another --data-dir")
+        _create(root, shards or 1)
+    found = open_data_dir(root)
+    if shards is not None and shards != found.shards:
+        raise DataDirError(
+            f"{root} was made with {found.shards} shards, not {shards}; the number is fixed:"
+            " leave --shards out, or load the events into a new data directory"
+        )
+    return found
+
+
+def open_data_dir(root: Path) -> DataDir:
+    """The data directory at `root`, which must be there."""
+    meta = root / "meta.json"
+    try:
+        values = json.loads(meta.read_text("utf-8"))
+        version, shards = values["version"], values["shards"]
+    except FileNotFoundError:
+        raise DataDirError(
+            f"there is no data in {root}; run `shopstream up` or `shopstream load` first,"
+            " or name another --data-dir"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise DataDirError(f"{meta} can't be read: {e}") from e
+    if version != VERSION:
+        raise DataDirError(f"{root} is of version {version}, this shopstream reads {VERSION}")
+    return DataDir(root, int(shards))
+
+
+def _create(root: Path, shards: int) -> None:
+    try:
+        for folder in (root, root / "log", root / "tables", root / "archive", root / "run"):
+            folder.mkdir(parents=True, exist_ok=True)
+        unfinished = root / f".meta.{os.getpid()}.tmp"
+        with unfinished.open("w", encoding="utf-8") as file:
+            json.dump({"version": VERSION, "shards": shards}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(root / "meta.json")
+        sync_folder(root)
+    except OSError as e:
+        raise DataDirError(f"{root} can't be used: {e.strerror}") from e
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names just given to files in `folder` survive power loss."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,160 @@
+"""The processor stage: follows the log for one shard until it is told to stop."""
+
+import gc
+import signal
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from shopstream.domain.failures import Limits
+from shopstream.engine import Engine, open_engine
+from shopstream.flows.processor import Processor
+from shopstream.flows.work import FlowConfig
+from shopstream.heartbeats import write_heartbeat
+from shopstream.local.log import SqliteLog
+from shopstream.ports import Tables
+from shopstream.rules_file import load_rules
+from shopstream.settings import Settings
+
+POLL_S_MIN, POLL_S_MAX = 0.001, 0.02
+"""Between looks at an idle log: short just after an event, longer in a silence."""
+BEAT_S = 1.0
+COLLECT_BATCHES = 100
+
+
+def flow_config(settings: Settings, shard: int, shards: int) -> FlowConfig:
+    """The flows' part of the settings."""
+    return FlowConfig(
+        shard=shard,
+        shards=shards,
+        limits=Limits(_us(settings.future_max), settings.total_tolerance),
+        session_gap_us=_us(settings.session_gap),
+        events_ttl_us=_us(settings.events_ttl),
+        offers_ttl_us=_us(settings.offers_ttl),
+        orders_ttl_us=_us(settings.orders_ttl),
+        quarantine_ttl_us=_us(settings.quarantine_ttl),
+        alerts_ttl_us=_us(settings.alerts_ttl),
+        order_alert_above=settings.order_alert_above,
+        order_alert_above_by_currency=settings.order_alert_above_by_currency,
+        cached_events_max=settings.cached_events_max,
+    )
+
+
+def _us(duration: timedelta) -> int:
+    return duration // timedelta(microseconds=1)
+
+
+def run_processor(settings: Settings, shard: int = 0, *, until_idle: bool = False) -> None:
+    """Process the log for `shard`; with `until_idle` until all there now is has been processed.
+
+    Blocks; SIGTERM and SIGINT end it after the micro-batch at hand. Raises Busy when another
+    process works on this shard.
+    """
+    engine = open_engine(settings)
+    rules = load_rules(settings.rules_path)
+    tables = engine.write_tables(shard)
+    log = engine.read_log()
+    try:
+        config = flow_config(settings, shard, engine.shards)
+        follower = _Follower(engine, log, tables, Processor(tables, engine.lake(), rules, config))
+        with _asked_to_stop() as stopped:
+            follower.follow(stopped, until_idle=until_idle)
+    finally:
+        log.close()
+        tables.close()
+
+
+class _asked_to_stop:  # noqa: N801  # used as a context manager only
+    """Turns SIGTERM and SIGINT into a question that can be asked between micro-batches."""
+
+    def __enter__(self) -> Callable[[], bool]:
+        self._asked = False
+        self._before = {s: signal.signal(s, self._ask) for s in (signal.SIGTERM, signal.SIGINT)}
+        return lambda: self._asked
+
+    def _ask(self, _signal: int, _frame: object) -> None:
+        self._asked = True
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+
+
+class _Follower:
+    """Reads rows, has them processed, syncs the tables, tells how it stands."""
+
+    def __init__(
+        self, engine: Engine, log: SqliteLog, tables: Tables, processor: Processor
+    ) -> None:
+        self._engine = engine
+        self._log = log
+        self._tables = tables
+        self._processor = processor
+        self._shard = processor.config.shard
+        self._beat_at = 0.0
+        self._synced = 0
+        self._processed = self._processed_before = 0
+
+    def follow(self, stopped: Callable[[], bool], *, until_idle: bool) -> None:
+        processor, batch_events = self._processor, self._engine.settings.batch_events
+        pause_s, batches = POLL_S_MIN, 0
+        # Everything alive is reachable and hardly anything dies in a cycle: the collector would
+        # walk millions of objects for nothing. Young garbage is looked at now and then below.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        try:
+            while not stopped():
+                rows = self._log.read(
+                    processor.checkpoint.position, shard=self._shard, events_max=batch_events
+                )
+                processor.process(rows, _now_us())
+                self._processed += sum(len(e.events) for row in rows for e in row.entries)
+                self._beat()
+                batches += 1
+                if batches % COLLECT_BATCHES == 0:
+                    gc.collect(1)
+                    gc.freeze()
+                if rows:
+                    pause_s = POLL_S_MIN
+                elif not processor.idle(_now_us(), last=until_idle):
+                    if until_idle:
+                        break
+                    time.sleep(pause_s)
+                    pause_s = min(pause_s * 1.5, POLL_S_MAX)
+        finally:
+            gc.enable()
+            gc.unfreeze()
+        self._beat(last=True)
+
+    def _beat(self, *, last: bool = False) -> None:
+        """About once a second: sync the tables, then publish how far this shard is."""
+        now = time.monotonic()
+        if not last and now - self._beat_at < BEAT_S:
+            return
+        processor = self._processor
+        rate = (self._processed - self._processed_before) / max(now - self._beat_at, 1e-9)
+        self._tables.sync()
+        self._synced = processor.checkpoint.position
+        ledger = processor.ledger
+        write_heartbeat(
+            self._engine.dir.run,
+            f"processor-{self._shard}",
+            {
+                "position": processor.checkpoint.position,
+                "synced": self._synced,
+                "watermark_us": processor.checkpoint.live_us,
+                "processed": self._processed,
+                "accepted": ledger.total("accepted"),
+                "duplicate": ledger.total("duplicate"),
+                "quarantined": ledger.total("quarantined"),
+                "offers": ledger.total("made") + ledger.total("held_out"),
+                "alerts": ledger.total("raised"),
+                "events_per_s": 0 if last else round(rate),
+            },
+        )
+        self._beat_at, self._processed_before = now, self._processed
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,88 @@
+"""Have everything that was appended processed, by the running stages or by running them here."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from shopstream.engine import Engine, open_engine
+from shopstream.errors import Busy, NotRunning
+from shopstream.heartbeats import alive, read_heartbeats
+from shopstream.settings import Settings
+
+WAIT_S = 0.1
+STALLED_S = 60.0
+
+
+def settle(
+    settings: Settings, *, direct: bool, on_wait: Callable[[int], None] | None = None
+) -> None:
+    """Return when every shard has processed what the log now holds.
+
+    With `direct` nothing else writes the log, so the stages are run here until idle, unless they
+    run already. `on_wait` is told how many events wait. Raises NotRunning when nothing moves.
+    """
+    engine = open_engine(settings)
+    if direct:
+        try:
+            _run_processors(settings, engine.shards)
+        except Busy:
+            _wait(engine, on_wait)
+        _run_notifier(settings)
+    else:
+        _wait(engine, on_wait)
+
+
+def _run_processors(settings: Settings, shards: int) -> None:
+    from shopstream.processor import run_processor
+
+    if shards == 1:
+        run_processor(settings, until_idle=True)
+        return
+    command = [sys.executable, "-m", "shopstream", "processor", "--until-idle"]
+    started = [
+        subprocess.Popen(  # noqa: S603  # our own command
+            [*command, "--data-dir", str(settings.data_dir), "--shard", str(shard)]
+        )
+        for shard in range(shards)
+    ]
+    codes = [process.wait() for process in started]
+    if any(codes):
+        raise NotRunning(f"a processor ended with exit code {max(codes)}; see its message above")
+
+
+def _run_notifier(settings: Settings) -> None:
+    from shopstream.notify import run_notifier
+
+    try:
+        run_notifier(settings, until_idle=True)
+    except Busy:
+        return
+
+
+def _wait(engine: Engine, on_wait: Callable[[int], None] | None) -> None:
+    log = engine.read_log()
+    end = log.end()
+    log.close()
+    last, moved = -1, time.monotonic()
+    while (position := _position(engine)) < end:
+        if on_wait:
+            on_wait(end - position)
+        if position != last:
+            last, moved = position, time.monotonic()
+        elif time.monotonic() - moved > STALLED_S:
+            raise NotRunning(
+                f"{end - position} events wait and no processor moves;"
+                " see `shopstream status`, or start `shopstream up`"
+            )
+        time.sleep(WAIT_S)
+
+
+def _position(engine: Engine) -> int:
+    beats = read_heartbeats(engine.dir.run)
+    now_us = time.time_ns() // 1000
+    positions = [
+        int(beat.get("position", 0)) if alive(beat, now_us) else 0
+        for beat in (beats.get(f"processor-{shard}", {}) for shard in range(engine.shards))
+    ]
+    return min(positions)

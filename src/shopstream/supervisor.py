@@ -1,0 +1,167 @@
+"""`shopstream up`: collector, processors and notifier as processes that are started again.
+
+A stage that ends is restarted after a pause that grows while it keeps ending at once. Stopping goes
+with the stream: first no more comes in, then what came in is processed, then alerts go out.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec import Struct
+
+from shopstream.engine import open_engine
+from shopstream.errors import ConfigError, ShopstreamError
+from shopstream.heartbeats import alive, read_heartbeats
+from shopstream.rules_file import load_rules
+from shopstream.settings import Settings
+
+PAUSE_S_MAX = 10.0
+STEADY_S = 30.0
+STOP_S = 20.0
+CONFIG_EXIT = 2
+"""A stage that ends with this won't do better next time: its message says what to mend."""
+LOOK_S = 0.25
+DEMO_RATE = 25
+
+
+class Standing(Struct):
+    """How the stages stand, for the status line. Rates in events a second, lag in events."""
+
+    events_per_s: float = 0
+    received: int = 0
+    lag: int = 0
+    offers: int = 0
+    alerts: int = 0
+    quarantined: int = 0
+    down: list[str] = []
+
+
+@dataclass
+class _Stage:
+    name: str
+    command: Sequence[str]
+    process: "subprocess.Popen[bytes] | None" = None
+    started_at: float = 0.0
+    failures: int = 0
+    restarts: int = field(default=0)
+
+    def start(self) -> None:
+        # In a session of its own: Ctrl-C reaches the supervisor, which stops stages in order.
+        self.process = subprocess.Popen(  # noqa: S603  # our own command
+            self.command, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        self.started_at = time.monotonic()
+
+    def look(self) -> int | None:
+        """The exit code when it has ended and is to be started again later, else None."""
+        return self.process.poll() if self.process else None
+
+    def stop(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def up(
+    settings: Settings,
+    *,
+    demo: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    show: Callable[[Standing], None] = lambda _: None,
+) -> None:
+    """Run all stages until SIGINT or SIGTERM. `say` takes notices, `show` the standing, often.
+
+    Raises ConfigError before anything starts when the settings, the rules or the keys won't do, and
+    ShopstreamError when a stage can't run at all.
+    """
+    engine = open_engine(settings)
+    load_rules(settings.rules_path)
+    stopping = threading.Event()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda *_: stopping.set())
+    stages = _stages(settings, engine.shards, demo=demo)
+    try:
+        for stage in stages:
+            stage.start()
+        say(f"listening on http://{settings.host}:{settings.port}  (docs at /docs)")
+        while not stopping.wait(LOOK_S):
+            for stage in stages:
+                _keep_running(stage, say)
+            show(standing(settings, engine.shards))
+    finally:
+        say("stopping: events already received are processed first")
+        for stage in reversed(stages[:1] + stages[1:][::-1]):
+            stage.stop()
+
+
+def _stages(settings: Settings, shards: int, *, demo: bool) -> list[_Stage]:
+    """Processors and notifier before the collector, so that what comes in finds them running."""
+    common = ["--data-dir", str(settings.data_dir)]
+    run = [sys.executable, "-m", "shopstream"]
+    supervised = ["--supervised-by", str(os.getpid())]
+    listen = ["--host", settings.host, "--port", str(settings.port)]
+    stages = [
+        _Stage(f"processor-{n}", [*run, "processor", "--shard", str(n), *common, *supervised])
+        for n in range(shards)
+    ]
+    stages.append(_Stage("notifier", [*run, "notifier", *common, *supervised]))
+    stages.append(_Stage("collector", [*run, "collector", *listen, *common, *supervised]))
+    if demo:
+        url = f"http://{settings.host}:{settings.port}"
+        shop = ["simulate", "shop", "--count", "1000000000", "--rate", str(DEMO_RATE), "--to", url]
+        stages.append(_Stage("shoppers", [*run, *shop, "--quiet", *supervised]))
+    return stages
+
+
+def _keep_running(stage: _Stage, say: Callable[[str], None]) -> None:
+    code = stage.look()
+    if code is None:
+        if stage.failures and time.monotonic() - stage.started_at > STEADY_S:
+            stage.failures = 0
+        return
+    if code == CONFIG_EXIT:
+        raise ConfigError(f"the {stage.name} can't run; see its message above")
+    pause_s = min(PAUSE_S_MAX, 0.25 * 2**stage.failures)
+    if time.monotonic() - stage.started_at < pause_s:
+        return
+    if stage.failures > 20:
+        raise ShopstreamError(f"the {stage.name} ended {stage.failures} times; giving up")
+    stage.failures += 1
+    stage.restarts += 1
+    say(f"{stage.name} ended with code {code}; started again ({stage.restarts})")
+    stage.start()
+
+
+def standing(settings: Settings, shards: int) -> Standing:
+    """How the stages stand, from their heartbeats."""
+    beats = read_heartbeats(settings.data_dir / "run")
+    now_us = time.time_ns() // 1000
+    names = ["collector", "notifier", *(f"processor-{n}" for n in range(shards))]
+    processors: list[dict[str, Any]] = [beats.get(f"processor-{n}", {}) for n in range(shards)]
+    end = int(beats.get("collector", {}).get("end", 0))
+    positions = [int(beat.get("position", 0)) for beat in processors]
+
+    def total(name: str) -> int:
+        return sum(int(beat.get(name, 0)) for beat in processors)
+
+    return Standing(
+        events_per_s=total("events_per_s"),
+        received=end,
+        lag=max(0, end - min(positions)) if positions else 0,
+        offers=total("offers"),
+        alerts=total("alerts"),
+        quarantined=total("quarantined"),
+        down=[name for name in names if not alive(beats.get(name, {}), now_us)],
+    )
