@@ -46,7 +46,15 @@ from shopstream.options import (
     topics_in,
 )
 from shopstream.settings import Settings, load_settings
-from shopstream.terminal import Rows, as_json, as_rows, as_table, progress_bar, rule_rows
+from shopstream.terminal import (
+    Rows,
+    as_json,
+    as_rows,
+    as_table,
+    check_rows,
+    progress_bar,
+    rule_rows,
+)
 
 app = typer.Typer(
     name="shopstream",
@@ -141,7 +149,7 @@ def notifier(until_idle: UntilIdle = False, data_dir: DataDir = None) -> None:
     """
     from shopstream.notify import run_notifier
 
-    run_notifier(_settings(data_dir), until_idle=until_idle)
+    run_notifier(_settings(data_dir), until_idle=until_idle, write=_line)
 
 
 @app.command()
@@ -172,7 +180,9 @@ def check(data_dir: DataDir = None, format: Format = None) -> None:
     from shopstream.ledger import check as check_ledger
 
     report = check_ledger(_settings(data_dir))
-    _show(report, format)
+    _show(report, format, check_rows)
+    for difference in report.differences:
+        _say(f"difference: {difference}")
     if not report.balanced:
         raise typer.Exit(1)
 
@@ -268,11 +278,14 @@ def load(files: Files, mapping: Mapping, live: Live = False, data_dir: DataDir =
       $ shopstream load 2019-Oct.csv.gz --mapping rees46
       $ shopstream load export.parquet --mapping mine.toml --live
     """
-    from shopstream.loading import load_files
+    from shopstream.loader import load_files
+    from shopstream.stages import settle
 
-    with progress_bar("loading") as progress:
-        done = load_files(_settings(data_dir), files, mapping, live=live, progress=progress)
-    _say(done)
+    found = _settings(data_dir)
+    with progress_bar("loading") as told:
+        report = load_files(found, files, mapping, live=live, on_progress=told)
+    _say(str(report))
+    settle(found, direct=report.direct)
 
 
 @app.command()
@@ -519,6 +532,10 @@ def keys_revoke(id: KeyId, data_dir: DataDir = None) -> None:
 
 def _settings(data_dir: Path | None, **overrides: Any) -> Settings:
     return load_settings({"data_dir": data_dir, **overrides})
+
+
+def _line(text: str) -> None:
+    print(text, flush=True)
 
 
 def _say(text: str) -> None:

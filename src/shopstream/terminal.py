@@ -1,9 +1,9 @@
 """What commands show: rows as a table for people or as JSON for programs. Nothing prints here."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from shopstream.domain.rule import Rule
+    from shopstream.ledger import CheckReport
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -23,8 +24,11 @@ def as_json(value: Any) -> str:
 
 
 def as_rows(value: Any) -> list[dict[str, Any]]:
-    """Structs or mappings as plain rows."""
-    return [dict(row) for row in msgspec.to_builtins(list(value), enc_hook=str)]
+    """Structs or mappings as plain rows; a single one as rows of field and value."""
+    plain = msgspec.to_builtins(value, enc_hook=str)
+    if isinstance(plain, Mapping):
+        return [{"field": name, "value": found} for name, found in plain.items()]
+    return [dict(row) for row in plain]
 
 
 def as_table(rows: Rows, columns: Sequence[str] = ()) -> "Table":
@@ -42,6 +46,11 @@ def as_table(rows: Rows, columns: Sequence[str] = ()) -> "Table":
     for row in rows:
         table.add_row(*(_cell(row.get(name)) for name in shown))
     return table
+
+
+def check_rows(report: "CheckReport") -> list[dict[str, Any]]:
+    """What `check` counted, by topic."""
+    return [{"topic": topic} | msgspec.to_builtins(c) for topic, c in report.topics.items()]
 
 
 def rule_rows(rules: Iterable["Rule"]) -> list[dict[str, Any]]:
@@ -92,20 +101,32 @@ def _cell(value: Any) -> str:
             return escape(msgspec.json.encode(value, enc_hook=str).decode())
 
 
-Progress = Callable[[int, int], None]
-"""Told how much is done of how much, 0 when unknown."""
+class Progress(Protocol):
+    """Told how much is done of how much, 0 when unknown, and the events so far."""
+
+    def __call__(self, done: int, total: int, events: int, /) -> None: ...
 
 
 @contextmanager
 def progress_bar(doing: str) -> Iterator[Progress]:
     """A bar on standard error when that is a terminal, else nothing."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    shown = console.is_terminal
-    with Bars(*columns, TimeRemainingColumn(), console=console, disable=not shown) as bars:
-        task = bars.add_task(doing, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total or None)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    events_column = TextColumn("{task.fields[events]:,} events")
+    with Bars(
+        *columns,
+        events_column,
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bars:
+        task = bars.add_task(doing, total=None, events=0)
+
+        def told(done: int, total: int, events: int, /) -> None:
+            bars.update(task, completed=done, total=total or None, events=events)
+
+        yield told
