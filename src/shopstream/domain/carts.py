@@ -41,7 +41,7 @@ class Cart(Struct, gc=False, omit_defaults=True, kw_only=True):
     historical: bool = False
     currency: str | None = None
     lines: dict[str, Line] = {}
-    offered: dict[str, int] = {}
+    offered: dict[str, int] | None = None
 
 
 def begin(click: Click, event_id: str, at_us: int) -> Cart:
@@ -109,8 +109,7 @@ def follow(
             if touched:
                 _touch(touched, at_us, historical)
         return cart
-    adds = click.event_type == "add_to_cart"
-    if adds and (cart is None or (cart.offered and at_us >= min(cart.offered.values()))):
+    if click.event_type == "add_to_cart" and (cart is None or _given_up(cart, at_us)):
         if cart is None and len(carts) >= CARTS_MAX:
             del carts[min(carts, key=lambda k: carts[k].touched_us)]
         cart = carts[key] = begin(click, event_id, at_us)
@@ -122,6 +121,11 @@ def follow(
         del carts[key]
         return None
     return cart
+
+
+def _given_up(cart: Cart, at_us: int) -> bool:
+    """Whether the cart had been found abandoned by this time."""
+    return cart.offered is not None and at_us >= min(cart.offered.values())
 
 
 def _touch(cart: Cart, at_us: int, historical: bool) -> None:

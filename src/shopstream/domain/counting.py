@@ -4,8 +4,9 @@ This is the hot path, run for every view. What a rule doesn't ask for is left ou
 is made, not asked about on every event.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_right
 from collections.abc import Callable, Hashable
+from operator import attrgetter
 from typing import TypeAlias
 
 from shopstream.domain.rule import Rule, Same, key_of, value_of
@@ -15,6 +16,7 @@ from shopstream.events import Click
 Counter: TypeAlias = Callable[[Shopper, Click, int], str | None]
 """(shopper, event, its time) -> the key for which the count is now reached, or None."""
 Matches: TypeAlias = Callable[[Click], bool]
+KeyIn: TypeAlias = Callable[[Click], str | None]
 
 
 def matcher(rule: Rule) -> Matches | None:
@@ -37,13 +39,19 @@ def matcher(rule: Rule) -> Matches | None:
             return False
         if least is None:
             return True
-        value = value_of(click)
+        value = click.price if click.quantity is None else value_of(click)
         return value is not None and value >= least
 
     return matches
 
 
-def keyer(same: Same) -> Callable[[Click], str | None]:
+_FIELDS = {"product": "product_id", "category": "category", "session": "session_id"}
+
+
+def keyer(same: Same) -> KeyIn:
+    """Answers as `rule.key_of(same, click)`, faster."""
+    if same in _FIELDS:
+        return attrgetter(_FIELDS[same])
     return lambda click: key_of(same, click)
 
 
@@ -58,21 +66,21 @@ def counter(rule: Rule, slot: int, window_us: int) -> Counter:
 
 def _single(rule: Rule) -> Counter:
     matches, name, cooldown_us = matcher(rule), rule.name, rule.cooldown_us
-    key = keyer(rule.same)
+    key_in = keyer(rule.same)
 
     def reached(shopper: Shopper, click: Click, at_us: int) -> str | None:
-        if cooldown_us and shopper.made is not None:
-            made = shopper.made.get(name)
-            if made is not None and abs(at_us - made[-1]) < cooldown_us:
-                return None
+        # Most events that could make an offer are within the cooldown of one made: ask that first.
+        made = shopper.made
+        if made is not None and name in made and abs(at_us - made[name][-1]) < cooldown_us:
+            return None
         if matches is not None and not matches(click):
             return None
-        return key(click)
+        return key_in(click)
 
     return reached
 
 
-def seen_key(slot: int, key: str) -> Hashable:
+def _place(slot: int, key: str) -> Hashable:
     """Where counted times are kept. The first counting rule, mostly the only one, has bare keys:
     that saves a tuple per key in each of very many shoppers.
     """
@@ -83,14 +91,15 @@ def _several(rule: Rule, slot: int, window_us: int) -> Counter:
     matches, count = matcher(rule), rule.count
     within_us = -NEVER if rule.within_us is None else rule.within_us
     key_in = keyer(rule.same)
-    bare = slot == 0
+    before, kept = count - 1, count + 1
+    name, cooldown_us = rule.name, rule.cooldown_us
 
     def reached(shopper: Shopper, click: Click, at_us: int) -> str | None:
         key = key_in(click)
         if key is None or (matches is not None and not matches(click)):
             return None
         seen = shopper.seen
-        place = key if bare else (slot, key)
+        place = (slot, key) if slot else key
         times = seen.get(place)
         if times is None:
             if len(seen) >= KEYS_MAX:
@@ -98,38 +107,35 @@ def _several(rule: Rule, slot: int, window_us: int) -> Counter:
             seen[place] = at_us
             return None
         if isinstance(times, int):
-            times = (NEVER, times)
+            times = seen[place] = [NEVER, times]
         if at_us <= times[0]:
             return None
-        if at_us < times[-1]:
-            hit, seen[place] = _late(times, at_us, count, within_us)
-            return key if hit else None
-        if len(times) > count:
-            seen[place] = times = (times[0], *times[2:], at_us)
+        if at_us >= times[-1]:
+            at = len(times)
+            times.append(at_us)
         else:
-            seen[place] = times = (*times, at_us)
-        return key if len(times) > count and times[1] >= at_us - within_us else None
+            at = bisect_right(times, at_us, 1)
+            times.insert(at, at_us)
+        first = at - before
+        hit = first > 0 and at_us - times[first] <= within_us
+        if len(times) > kept:
+            del times[1]
+        if not hit:
+            return None
+        made = shopper.made
+        if made is not None and name in made and abs(at_us - made[name][-1]) < cooldown_us:
+            return None
+        return key
 
     return reached
 
 
-def _late(
-    times: tuple[int, ...], at_us: int, count: int, within_us: int
-) -> tuple[bool, tuple[int, ...]]:
-    """Whether the count is reached at `at_us`, older than the latest; and the times to keep."""
-    known = list(times[1:])
-    insort(known, at_us)
-    until = [t for t in known if t <= at_us]
-    hit = len(until) - bisect_left(until, at_us - within_us) >= count
-    return hit, (times[0], *known[-count:])
-
-
 def start_again(shopper: Shopper, slot: int, key: str, made_us: int) -> None:
     """After an offer made at `made_us` only later events count for its key."""
-    place = seen_key(slot, key)
+    place = _place(slot, key)
     times = shopper.seen.get(place)
     if times is None:
         return
-    known = (NEVER, times) if isinstance(times, int) else times
+    known = [NEVER, times] if isinstance(times, int) else times
     floor = max(known[0], made_us)
-    shopper.seen[place] = (floor, *(t for t in known[1:] if t > floor))
+    shopper.seen[place] = [floor, *(t for t in known[1:] if t > floor)]

@@ -16,20 +16,15 @@ from shopstream.events import Click, Offer
 Refusal: TypeAlias = Literal["cooldown", "cap_per_user", "cap_per_user_per_day"]
 
 HOLDOUT_PARTS = 10_000
+CAP_MAX = 10_000
+"""Largest cap per user: as many times of offers are kept per rule."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
-class Trigger(NamedTuple):
-    """What set a rule off. `event_id` is of the event, or of the one that began what fell idle."""
+class About(NamedTuple):
+    """What an offer is about, as far as the events that led to it say."""
 
-    rule: Rule
-    user_id: str
-    key: str
-    event_id: str
-    at_us: int
-    historical: bool
-    reason: str
     product_id: str | None = None
     category: str | None = None
     cart_id: str | None = None
@@ -38,7 +33,8 @@ class Trigger(NamedTuple):
 
 def time_of(us: int) -> datetime:
     """Microseconds since 1970 as a time; the last representable one when later than that."""
-    return _EPOCH + timedelta(microseconds=min(us, _LATEST_US))
+    seconds, part = divmod(min(us, _LATEST_US), 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=part)
 
 
 def us_of(time: datetime) -> int:
@@ -63,13 +59,14 @@ def held_out(rule: Rule, user_id: str) -> bool:
 
 def last_blocked(shopper: Shopper, rule: Rule, key: str) -> int:
     """When the latest event happened that `rule` is `without`, for this key or for any."""
-    if not shopper.blocked or not rule.without:
-        return NEVER
-    get = shopper.blocked.get
-    return max(
-        max(get((type, rule.same, key), NEVER), get((type, rule.same, None), NEVER))
-        for type in rule.without
-    )
+    latest = NEVER
+    if shopper.blocked is not None:
+        get = shopper.blocked.get
+        for type in rule.without:
+            for whose in (key, None):
+                if (at_us := get((type, rule.same, whose), NEVER)) > latest:
+                    latest = at_us
+    return latest
 
 
 def refusal(shopper: Shopper, rule: Rule, at_us: int) -> Refusal | None:
@@ -77,7 +74,10 @@ def refusal(shopper: Shopper, rule: Rule, at_us: int) -> Refusal | None:
     made = shopper.made.get(rule.name) if shopper.made else None
     if not made:
         return None
-    if rule.cooldown_us and any(abs(at_us - t) < rule.cooldown_us for t in made):
+    cooldown_us = rule.cooldown_us
+    if abs(at_us - made[-1]) < cooldown_us:
+        return "cooldown"
+    if at_us < made[-1] and any(abs(at_us - t) < cooldown_us for t in made):
         return "cooldown"
     if rule.cap_per_user is not None and len(made) >= rule.cap_per_user:
         return "cap_per_user"
@@ -88,46 +88,59 @@ def refusal(shopper: Shopper, rule: Rule, at_us: int) -> Refusal | None:
     return None
 
 
-def decide(shopper: Shopper, trigger: Trigger, budget: Budget) -> Offer | None:
-    """The offer that this trigger makes, noted in `shopper`; None when something forbids it.
-
-    The budget is asked last, so nothing is taken from it for an offer that is not made.
+def permitted(
+    shopper: Shopper, rule: Rule, key: str, since_us: int, at_us: int, budget: Budget
+) -> bool:
+    """Whether a rule that is set off makes its offer: not refused, not blocked at or after
+    `since_us`, and within its budget, which is asked last so that nothing is taken from it in vain.
     """
-    rule = trigger.rule
-    if refusal(shopper, rule, trigger.at_us):
-        return None
-    if rule.budget_per_day is not None and not budget.take(
-        rule.name, trigger.at_us // DAY_US, rule.budget_per_day
-    ):
-        return None
-    offer = _make(trigger)
-    note(shopper, offer, trigger.at_us)
-    return offer
+    return (
+        refusal(shopper, rule, at_us) is None
+        and last_blocked(shopper, rule, key) < since_us
+        and (
+            rule.budget_per_day is None
+            or budget.take(rule.name, at_us // DAY_US, rule.budget_per_day)
+        )
+    )
 
 
-def _make(trigger: Trigger) -> Offer:
-    rule = trigger.rule
-    out = held_out(rule, trigger.user_id)
+def make_offer(
+    rule: Rule,
+    user_id: str,
+    key: str,
+    event_id: str,
+    made_at: datetime,
+    historical: bool,
+    reason: str,
+    about: About,
+) -> Offer:
+    """The offer of `rule` set off by an event. Depends on nothing else."""
+    out = bool(rule.holdout) and held_out(rule, user_id)
+    gift = rule.gift
+    try:
+        expires_at = made_at + gift.expires
+    except OverflowError:
+        expires_at = time_of(_LATEST_US)
     return Offer(
-        offer_id=offer_id(rule.name, rule.version, trigger.user_id, trigger.key, trigger.event_id),
+        offer_id=offer_id(rule.name, rule.version, user_id, key, event_id),
         rule=rule.name,
         version=rule.version,
-        user_id=trigger.user_id,
-        key=trigger.key,
-        trigger=trigger.event_id,
-        product_id=trigger.product_id,
-        category=trigger.category,
-        cart_id=trigger.cart_id,
-        session_id=trigger.session_id,
-        percent=rule.gift.percent,
-        amount=rule.gift.amount,
-        currency=rule.gift.currency,
-        reason=trigger.reason,
-        made_at=time_of(trigger.at_us),
-        expires_at=time_of(trigger.at_us + rule.gift.expires_us),
-        delivered=not out and not trigger.historical,
+        user_id=user_id,
+        key=key,
+        trigger=event_id,
+        product_id=about.product_id,
+        category=about.category,
+        cart_id=about.cart_id,
+        session_id=about.session_id,
+        percent=gift.percent,
+        amount=gift.amount,
+        currency=gift.currency,
+        reason=reason,
+        made_at=made_at,
+        expires_at=expires_at,
+        delivered=not out and not historical,
         held_out=out,
-        historical=trigger.historical,
+        historical=historical,
     )
 
 
@@ -139,21 +152,20 @@ def note(shopper: Shopper, offer: Offer, made_us: int) -> None:
     if len(shopper.offers) > KEYS_MAX:
         oldest = min(shopper.offers.values(), key=lambda o: (o.made_at, o.offer_id))
         del shopper.offers[oldest.offer_id]
-    made = shopper.made.setdefault(offer.rule, [])
+    made = shopper.made.get(offer.rule)
+    if made is None:
+        shopper.made[offer.rule] = [made_us]
+        return
     insort(made, made_us)
     if len(made) > CAP_MAX:
         del made[0]
 
 
-CAP_MAX = 10_000
-"""Largest cap per user: as many times of offers are kept per rule."""
-
-
-def withdraw(offers: Mapping[str, Offer], click: Click, at_us: int) -> list[Offer]:
+def withdraw(offers: Mapping[str, Offer], click: Click) -> list[Offer]:
     """The offers that a purchase makes moot, marked in place: those not expired by then about
     what was bought. A purchase that doesn't say what was bought is taken to be of everything.
     """
-    at = time_of(at_us)
+    at = click.timestamp
     bought = []
     for offer in offers.values():
         if not offer.moot and offer.expires_at > at and _concerns(offer, click):

@@ -5,7 +5,7 @@ too early says when to come again.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from shopstream.domain.carts import UNNAMED, end_bought, follow
 from shopstream.domain.counting import Matches, keyer, matcher
@@ -17,28 +17,21 @@ from shopstream.events import Click
 Arm: TypeAlias = Callable[[Timer], Any]
 
 
-class Moment(NamedTuple):
-    """What is known of an event besides its content."""
-
-    event_id: str
-    at_us: int
-    historical: bool
-    arm: Arm
-
-
-Effect: TypeAlias = Callable[[Shopper, Click, Moment], None]
-"""What an event does to a shopper, in place."""
+Effect: TypeAlias = Callable[[Shopper, Click, str, int, bool, Arm], None]
+"""What an event does to a shopper, in place: (shopper, event, its id, its time, historical, arm).
+"""
 
 
 def idle_effect(rule: Rule, idle_us: int, window_us: int) -> Effect:
     """What an event counted by an idle rule does, carts apart: begin to wait, or wait on."""
     name, matches, key_in = rule.name, matcher(rule), keyer(rule.same)
 
-    def effect(shopper: Shopper, click: Click, moment: Moment) -> None:
+    def effect(
+        shopper: Shopper, click: Click, event_id: str, at_us: int, historical: bool, arm: Arm
+    ) -> None:
         key = key_in(click)
         if key is None or (matches is not None and not matches(click)):
             return
-        event_id, at_us, historical, arm = moment
         if shopper.idles is None:
             shopper.idles = {}
         idles = shopper.idles
@@ -83,8 +76,9 @@ class CartRule:
 def cart_effect(rules: list[CartRule]) -> Effect:
     """What cart activity does to a user's carts, and which timers it arms."""
 
-    def effect(shopper: Shopper, click: Click, moment: Moment) -> None:
-        event_id, at_us, historical, arm = moment
+    def effect(
+        shopper: Shopper, click: Click, event_id: str, at_us: int, historical: bool, arm: Arm
+    ) -> None:
         carts = shopper.carts
         key = click.cart_id or UNNAMED
         if carts is None:
@@ -119,10 +113,12 @@ def bought_us(shopper: Shopper, key: str) -> int:
     return max(get(("purchase", "cart", key), NEVER), get(("purchase", "cart", None), NEVER))
 
 
-def purchase_effect(shopper: Shopper, click: Click, moment: Moment) -> None:
+def purchase_effect(
+    shopper: Shopper, click: Click, _id: str, at_us: int, _old: bool, _arm: Arm
+) -> None:
     """A purchase ends the carts it is of."""
     if shopper.carts is not None:
-        end_bought(shopper.carts, click.cart_id, moment.at_us)
+        end_bought(shopper.carts, click.cart_id, at_us)
         if not shopper.carts:
             shopper.carts = None
 
@@ -136,8 +132,7 @@ def blocking_effect(event_type: str, sames: Iterable[Same], window_us: int) -> E
     """
     keyers = [(same, keyer(same)) for same in sorted(sames)]
 
-    def effect(shopper: Shopper, click: Click, moment: Moment) -> None:
-        at_us = moment.at_us
+    def effect(shopper: Shopper, click: Click, _id: str, at_us: int, _old: bool, _arm: Arm) -> None:
         if shopper.blocked is None:
             shopper.blocked = {}
         blocked = shopper.blocked

@@ -6,17 +6,17 @@ any beginning of a history goes on as one that was observed all along.
 """
 
 from collections.abc import Callable, Iterable
+from datetime import UTC
 from hashlib import blake2b
 from typing import Any, TypeAlias, get_args
 
 from shopstream.domain.carts import Cart, value
 from shopstream.domain.counting import Counter, counter, start_again
-from shopstream.domain.decision import Trigger, decide, last_blocked, note, us_of, withdraw
+from shopstream.domain.decision import About, make_offer, note, permitted, time_of, us_of, withdraw
 from shopstream.domain.durations import DURATION_US_MAX, show_us
 from shopstream.domain.idling import (
     CartRule,
     Effect,
-    Moment,
     blocking_effect,
     cart_effect,
     idle_effect,
@@ -30,7 +30,42 @@ __all__ = ["Budget", "History", "RuleSet", "Shopper", "Timer"]
 
 History: TypeAlias = Iterable[tuple[Click, str, int, bool]]
 """Stored events of one user in order: (event, its id, its time, historical)."""
-Counting: TypeAlias = tuple[Rule, int, Counter]
+
+
+class Counting:
+    """A rule that counts, made ready: how it counts, and the offer it makes."""
+
+    __slots__ = ("_about", "_after", "_before", "reached", "rule", "slot")
+
+    def __init__(self, rule: Rule, slot: int, window_us: int) -> None:
+        self.rule = rule
+        self.slot = slot
+        self.reached: Counter = counter(rule, slot, window_us)
+        what = " or ".join(rule.on) if rule.count == 1 else f"{rule.count} x {' or '.join(rule.on)}"
+        self._before = what if rule.same == "any" else f"{what} of {rule.same} "
+        within = rule.count > 1 and rule.within_us
+        self._after = f" within {show_us(within)}" if within else ""
+        self._about = rule.same
+
+    def offer(self, click: Click, key: str, event_id: str, at_us: int, historical: bool) -> Offer:
+        at = click.timestamp
+        return make_offer(
+            self.rule,
+            click.user_id,
+            key,
+            event_id,
+            at if at.tzinfo is UTC else time_of(at_us),
+            historical,
+            f"{self._before}{key}{self._after}",
+            About(
+                click.product_id if self._about not in ("cart", "category") else None,
+                click.category if self._about != "cart" else None,
+                click.cart_id,
+                click.session_id,
+            ),
+        )
+
+
 Plan: TypeAlias = tuple[tuple[Effect, ...], tuple[Counting, ...], bool]
 
 
@@ -54,7 +89,7 @@ class RuleSet:
             type: self._plan(type, window_us) for type in get_args(EventType)
         }
         self.observed = frozenset(
-            type for type, (effects, counting, _) in self._plans.items() if effects or counting
+            type for type, (effects, countings, _) in self._plans.items() if effects or countings
         )
 
     def _plan(self, type: EventType, window_us: int) -> Plan:
@@ -70,16 +105,16 @@ class RuleSet:
         if type in CART_ACTIVITY:
             carts = [CartRule(r, us) for r, us in self._idle.values() if r.same == "cart"]
             effects.append(cart_effect(carts))
-        counting = []
+        countings = []
         for rule in self.rules:
             if type not in rule.on:
                 continue
             if rule.idle_us is None:
                 slot = self._slots.get(rule.name, 0)
-                counting.append((rule, slot, counter(rule, slot, window_us)))
+                countings.append(Counting(rule, slot, window_us))
             elif rule.same != "cart":
                 effects.append(idle_effect(rule, rule.idle_us, window_us))
-        return tuple(effects), tuple(counting), type == "purchase"
+        return tuple(effects), tuple(countings), type == "purchase"
 
     def observe(
         self,
@@ -96,22 +131,22 @@ class RuleSet:
 
         Timers that idle rules need are given to `arm`.
         """
-        effects, counting, sells = self._plans[click.event_type]
+        effects, countings, sells = self._plans[click.event_type]
         changed: list[Offer] | None = None
         if sells and shopper.offers:
-            changed = withdraw(shopper.offers, click, at_us) or None
-        if effects:
-            moment = Moment(event_id, at_us, historical, arm)
-            for effect in effects:
-                effect(shopper, click, moment)
-        for rule, slot, reached in counting:
-            key = reached(shopper, click, at_us)
-            if key is None or last_blocked(shopper, rule, key) >= _since(rule, at_us):
+            changed = withdraw(shopper.offers, click) or None
+        for effect in effects:
+            effect(shopper, click, event_id, at_us, historical, arm)
+        for counting in countings:
+            key = counting.reached(shopper, click, at_us)
+            if key is None:
                 continue
-            trigger = _counted(rule, click, key, event_id, at_us, historical)
-            if offer := decide(shopper, trigger, budget):
+            rule = counting.rule
+            if permitted(shopper, rule, key, _since(rule, at_us), at_us, budget):
+                offer = counting.offer(click, key, event_id, at_us, historical)
+                note(shopper, offer, at_us)
                 if rule.count > 1:
-                    start_again(shopper, slot, key, at_us)
+                    start_again(shopper, counting.slot, key, at_us)
                 changed = [offer] if changed is None else [*changed, offer]
         return changed
 
@@ -139,12 +174,11 @@ class RuleSet:
     def _fold(
         self, shopper: Shopper, click: Click, event_id: str, at_us: int, historical: bool
     ) -> None:
-        effects, counting, _ = self._plans[click.event_type]
-        moment = Moment(event_id, at_us, historical, no_timer)
+        effects, countings, _ = self._plans[click.event_type]
         for effect in effects:
-            effect(shopper, click, moment)
-        for _, _, reached in counting:
-            reached(shopper, click, at_us)
+            effect(shopper, click, event_id, at_us, historical, no_timer)
+        for counting in countings:
+            counting.reached(shopper, click, at_us)
 
     def _recall(self, shopper: Shopper, offer: Offer) -> None:
         """Take up what making `offer` changed, right after the event that triggered it."""
@@ -170,13 +204,13 @@ class RuleSet:
         due_us = waiting.touched_us + idle_us
         if due_us > timer.due_us:
             return timer._replace(due_us=due_us, historical=waiting.historical)
-        if last_blocked(shopper, rule, timer.key) >= waiting.began_us:
-            return None
         if isinstance(waiting, Cart) and _worth_less(waiting, rule):
             return None
-        offer = decide(shopper, _fell_idle(rule, timer, waiting, due_us), budget)
-        if offer:
-            _mark_offered(waiting, rule.name, due_us)
+        if not permitted(shopper, rule, timer.key, waiting.began_us, due_us, budget):
+            return None
+        offer = _idle_offer(rule, timer, waiting, due_us)
+        note(shopper, offer, due_us)
+        _mark_offered(waiting, rule.name, due_us)
         return offer
 
 
@@ -208,58 +242,32 @@ def _worth_less(cart: Cart, rule: Rule) -> bool:
 
 def _offered(waiting: Cart | Idle, rule: str) -> bool:
     if isinstance(waiting, Cart):
-        return rule in waiting.offered
+        return waiting.offered is not None and rule in waiting.offered
     return waiting.offered_us is not None
 
 
 def _mark_offered(waiting: Cart | Idle, rule: str, made_us: int) -> None:
     if isinstance(waiting, Cart):
-        waiting.offered[rule] = made_us
+        waiting.offered = (waiting.offered or {}) | {rule: made_us}
     else:
         waiting.offered_us = made_us
 
 
-def _counted(
-    rule: Rule, click: Click, key: str, event_id: str, at_us: int, historical: bool
-) -> Trigger:
-    about_cart = rule.same == "cart"
-    about_category = rule.same == "category"
-    what = click.event_type if rule.count == 1 else f"{rule.count} x {' or '.join(rule.on)}"
-    within = f" within {show_us(rule.within_us)}" if rule.within_us and rule.count > 1 else ""
-    return Trigger(
-        rule=rule,
-        user_id=click.user_id,
-        key=key,
-        event_id=event_id,
-        at_us=at_us,
-        historical=historical,
-        reason=f"{what}{_of(rule, key)}{within}",
-        product_id=None if about_cart or about_category else click.product_id,
-        category=None if about_cart else click.category,
-        cart_id=click.cart_id,
-        session_id=click.session_id,
-    )
-
-
-def _of(rule: Rule, key: str) -> str:
-    if rule.same == "any":
-        return ""
-    return f" of {rule.same} {key}" if key else f" of the {rule.same}"
-
-
-def _fell_idle(rule: Rule, timer: Timer, waiting: Cart | Idle, due_us: int) -> Trigger:
+def _idle_offer(rule: Rule, timer: Timer, waiting: Cart | Idle, due_us: int) -> Offer:
     key, same = timer.key, rule.same
     what = f"{same} {key}" if key else "the cart" if same == "cart" else "the shop"
-    return Trigger(
-        rule=rule,
-        user_id=timer.user_id,
-        key=key,
-        event_id=waiting.began_by,
-        at_us=due_us,
-        historical=waiting.historical,
-        reason=f"nothing done with {what} for {show_us(rule.idle_us or 0)}",
-        product_id=key if same == "product" else None,
-        category=key if same == "category" else None,
-        cart_id=(key or None) if same == "cart" else None,
-        session_id=key if same == "session" else None,
+    return make_offer(
+        rule,
+        timer.user_id,
+        key,
+        waiting.began_by,
+        time_of(due_us),
+        waiting.historical,
+        f"nothing done with {what} for {show_us(rule.idle_us or 0)}",
+        About(
+            product_id=key if same == "product" else None,
+            category=key if same == "category" else None,
+            cart_id=(key or None) if same == "cart" else None,
+            session_id=key if same == "session" else None,
+        ),
     )

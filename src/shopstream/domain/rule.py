@@ -1,5 +1,6 @@
 """What an offer rule is, once read and checked. How it is written: `shopstream.domain.rules`."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
@@ -27,11 +28,11 @@ class Gift(Struct, frozen=True, omit_defaults=True):
     percent: Decimal | None = None
     amount: Decimal | None = None
     currency: str | None = None
-    expires_us: int = 0
+    expires: timedelta = timedelta()
 
 
 class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One offer rule. Durations are in microseconds; None is no limit."""
+    """One offer rule. None is no limit."""
 
     name: str
     version: int = 1

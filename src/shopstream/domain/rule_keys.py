@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple, get_args
 
@@ -92,6 +93,10 @@ def _positive_duration(value: Any) -> int:
     if (us := _duration(value)) == 0:
         raise ValueError
     return us
+
+
+def _lifetime(value: Any) -> timedelta:
+    return timedelta(microseconds=_positive_duration(value))
 
 
 def _one_of(words: Iterable[str]) -> Callable[[Any], str]:
@@ -283,7 +288,6 @@ OFFER_KEYS: tuple[Key, ...] = (
         _DURATION,
         REQUIRED,
         "How long the offer holds.",
-        _positive_duration,
-        "expires_us",
+        _lifetime,
     ),
 )

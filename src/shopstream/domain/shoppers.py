@@ -17,8 +17,8 @@ KEYS_MAX = 512
 NEVER = -(2**63)
 """Before every event."""
 
-Times = int | tuple[int, ...]
-"""When one key was counted: one time, or (time of the last offer, time, time, …) in order."""
+Times = int | list[int]
+"""When one key was counted: one time, or [time of the last offer, time, time, …] in order."""
 
 
 class Timer(NamedTuple):
