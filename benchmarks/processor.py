@@ -15,18 +15,28 @@ from benchmarks.processes import SHOPSTREAM, Used, start, wait
 
 JOB = "processor"
 _LIMIT = "decode and validate only, one process"
+_GAIN = "two processes against one"
 _ONE, _TWO = "one process", "two processes, `--shards 2`"
 
 
 def measure(bench: Bench) -> list[Figure]:
     limit = bench.events / decode_s(list(batches(bench.input)))
     found = [Figure(job=JOB, name=_LIMIT, value=limit, unit="events/s", kind="limit")]
+    rates = []
     for shards in (1, 2):
         root = data_dir(bench, f"processor-{shards}", shards=shards, historical=False)
         wall_s, used = process(root, shards)
-        found += _figures(shards, bench.events / wall_s, bench.events, used)
         shutil.rmtree(root)
-    return found
+        rates.append(bench.events / wall_s)
+        found += _figures(shards, rates[-1], bench.events, used)
+    gain = Figure(
+        job=JOB,
+        name="two processes against one",
+        value=rates[1] / rates[0],
+        unit="times",
+        target=1.6,
+    )
+    return [*found, gain]
 
 
 def process(root: Path, shards: int) -> tuple[float, list[Used]]:
@@ -53,7 +63,7 @@ def _output(root: Path, shard: int) -> Path:
 def _figures(shards: int, rate: float, events: int, used: list[Used]) -> list[Figure]:
     name = _ONE if shards == 1 else _TWO
     cpu_us = sum(u.cpu_s for u in used) / events * 1e6
-    found = [
+    return [
         Figure(
             job=JOB,
             name=name,
@@ -71,8 +81,3 @@ def _figures(shards: int, rate: float, events: int, used: list[Used]) -> list[Fi
             less=True,
         ),
     ]
-    if shards == 2:
-        found.append(
-            Figure(job=JOB, name=f"{name}, against one", value=rate, unit="events/s", against=_ONE)
-        )
-    return found
