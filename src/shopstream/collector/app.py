@@ -1,0 +1,73 @@
+"""The collector as one ASGI application, and all that it is made of put together."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from starlette.types import Receive, Scope, Send
+
+from shopstream.collector.access import Access
+from shopstream.collector.counts import Counts
+from shopstream.collector.entries import Entries
+from shopstream.collector.ingest import ROUTES, Ingest
+from shopstream.collector.internal import Internal
+from shopstream.collector.lookups import Lookups
+from shopstream.collector.metrics import Metrics
+from shopstream.collector.pages import Pages
+from shopstream.collector.watch import Watch
+from shopstream.collector.writer import Writer
+from shopstream.errors import LogBroken
+from shopstream.keys import KeyRing
+from shopstream.ports import Log
+
+if TYPE_CHECKING:
+    from shopstream.engine import Engine
+
+
+class Collector:
+    """The ASGI application. `start` on the event loop that serves it, `stop` after the last answer.
+
+    What comes for `ROUTES` goes straight to `Ingest`; everything else is behind it.
+    """
+
+    def __init__(
+        self, engine: "Engine", log: Log, *, token: str, on_broken: Callable[[LogBroken], None]
+    ) -> None:
+        settings = engine.settings
+        entries = Entries(settings)
+        self.counts = Counts()
+        self.access = Access(KeyRing(settings.data_dir), settings)
+        self.writer = Writer(
+            log,
+            queue_events_max=settings.queue_events_max,
+            make_entry=entries.accepted,
+            on_broken=on_broken,
+        )
+        self.watch = Watch(engine, self.writer)
+        self.lookups = Lookups(engine)
+        self._ingest = Ingest(
+            settings, writer=self.writer, entries=entries, access=self.access, counts=self.counts
+        )
+        self._pages = Pages(
+            settings,
+            access=self.access,
+            ingest=self._ingest,
+            internal=Internal(token, ingest=self._ingest, writer=self.writer, counts=self.counts),
+            lookups=self.lookups,
+            metrics=Metrics(self.counts, self.writer, self.watch),
+            watch=self.watch,
+        ).app()
+
+    def start(self) -> None:
+        self.writer.start()
+
+    def stop(self) -> None:
+        """Append what still waits; readers are closed."""
+        self.writer.stop()
+        self.lookups.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = ROUTES.get(scope["path"])
+        if route is not None:
+            await self._ingest(route, scope, receive, send)
+        else:
+            await self._pages(scope, receive, send)

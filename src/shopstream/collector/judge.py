@@ -1,0 +1,85 @@
+"""POST /v1/validate/{topic}: what would become of each event, nothing stored."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from shopstream.domain.canonical import settle
+from shopstream.domain.dialects import Unreadable, read_ga4, read_segment
+from shopstream.domain.failures import Limits
+from shopstream.domain.validation import read_event, read_lines
+from shopstream.events import Event, Failure, Order, Rejection
+from shopstream.settings import Settings
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_READ = {"segment": read_segment, "ga4": read_ga4}
+
+
+class Judge:
+    """The same validation as the processor's, with the same settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._limits = Limits(
+            round(settings.future_max.total_seconds() * 1e6), settings.total_tolerance
+        )
+        self._by_line = settings.on_bad_line == "quarantine_line"
+
+    def verdicts(
+        self,
+        topic: str,
+        dialect: str,
+        events: Sequence[bytes],
+        rejections: Sequence[Rejection],
+        received_us: int,
+    ) -> bytes:
+        """JSON: a result for each event (its canonical form, or all that is wrong), and how many
+        are valid. Items that could not be taken apart come last.
+        """
+        results = [self._verdict(topic, dialect, raw, received_us) for raw in events]
+        results += [_invalid(r.failures) for r in rejections]
+        valid = sum(result["valid"] for result in results)
+        return _encode({"valid": valid, "invalid": len(results) - valid, "results": results})
+
+    def _verdict(self, topic: str, dialect: str, raw: bytes, received_us: int) -> dict[str, Any]:
+        if dialect not in _READ:
+            return self._ours([(topic, raw)], received_us)
+        try:
+            return self._ours(_READ[dialect](raw, b"", received_us), received_us)
+        except Unreadable as e:
+            return _invalid(e.failures)
+
+    def _ours(self, events: Sequence[tuple[str, bytes]], received_us: int) -> dict[str, Any]:
+        found: list[dict[str, Any]] = []
+        failures: list[Failure] = []
+        for topic, raw in events:
+            event, wrong = self._read(topic, raw, received_us)
+            failures += wrong
+            if event is not None:
+                found.append({"topic": topic, "event": event})
+        if failures:
+            return _invalid(failures)
+        return {"valid": True, "events": found}
+
+    def _read(self, topic: str, raw: bytes, received_us: int) -> tuple[Event | None, list[Failure]]:
+        if topic == "orders" and self._by_line:
+            order, rejections, kept = read_lines(raw, received_us, self._limits)
+            failures = [f for r in rejections for f in r.failures]
+            if isinstance(order, Order):
+                settle(order, kept)
+            return order, failures
+        found = read_event(topic, raw, received_us, self._limits)
+        if isinstance(found, Rejection):
+            return None, found.failures
+        settle(found, raw)
+        return found, []
+
+
+def _invalid(failures: Sequence[Failure]) -> dict[str, Any]:
+    return {
+        "valid": False,
+        "failures": [
+            {"reason": f.reason, "field": f.field, "value": f.value, "wanted": f.wanted}
+            for f in failures
+        ],
+    }

@@ -1,0 +1,118 @@
+"""HTTP/1.1 on a socket, with the bounds that uvicorn's own protocol lacks.
+
+httptools limits neither a request's head nor how long a client may take to send it. Here a head
+has a size, a request has a time-out from its first byte to its last, and connections have a number.
+"""
+
+from typing import Any
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from shopstream.collector.refusal import Refusal
+
+URL_BYTES_MAX = 8_192
+_REASONS = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    414: b"URI Too Long",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. `sweep` is called about once a second for each."""
+
+    header_bytes_max = 32 * 1024
+    request_timeout_s = 30.0
+    connections_max = 1_000
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.reading_since = self.loop.time()
+        self._quiet_bytes = 0
+        self._refusal: Refusal | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > self.connections_max:
+            structlog.get_logger().warning("too_many_connections", most=self.connections_max)
+            self._refuse(Refusal(503, "busy", "too many connections; try again", retry_after_s=1))
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        # Bytes since the last piece of a body: a head, or what pads chunks or follows the last.
+        self._quiet_bytes += len(data)
+        super().data_received(data)
+        if self._quiet_bytes > self.header_bytes_max and not self.transport.is_closing():
+            self._refuse(self._head_too_large())
+
+    def on_message_begin(self) -> None:
+        self.reading_since = self.loop.time()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        if len(self.url) > URL_BYTES_MAX:
+            self._refusal = Refusal(414, "url", f"the URL is over {URL_BYTES_MAX:,} bytes")
+            raise self._refusal
+        if self._quiet_bytes > self.header_bytes_max:
+            # The body may have come in the same piece, so count exactly; this is rare.
+            head = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if head > self.header_bytes_max:
+                self._refusal = self._head_too_large()
+                raise self._refusal
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._quiet_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._quiet_bytes = 0
+        self.reading_since = 0.0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called when the head can't be parsed, or was refused while it was."""
+        self._refuse(self._refusal or Refusal(400, "http", msg))
+
+    def sweep(self, now: float) -> None:
+        """Close a connection whose client takes too long to send a request or take an answer."""
+        if not self.reading_since or now - self.reading_since < self.request_timeout_s:
+            return
+        if self.transport.is_closing():
+            # Closed, but the client doesn't take what was written: wait no longer.
+            self.transport.abort()
+        elif self.cycle is not None and self._answering():
+            self.transport.abort()
+        else:
+            self._refuse(Refusal(408, "timeout", "the request took too long to arrive"))
+
+    def _answering(self) -> bool:
+        return self.cycle.response_started and not self.cycle.response_complete
+
+    def _head_too_large(self) -> Refusal:
+        return Refusal(431, "head", f"the head is over {self.header_bytes_max:,} bytes")
+
+    def _refuse(self, refusal: Refusal) -> None:
+        body = refusal.body
+        lines = [b"HTTP/1.1 %d %s" % (refusal.status, _REASONS[refusal.status])]
+        lines += [b"%s: %s" % header for header in refusal.headers]
+        lines += [b"content-length: %d" % len(body), b"connection: close", b"", body]
+        self.transport.write(b"\r\n".join(lines))
+        self.transport.close()
+        self.reading_since = self.loop.time()
+
+
+def bounded_protocol(
+    *, header_bytes_max: int, request_timeout_s: float, connections_max: int
+) -> type[BoundedProtocol]:
+    """`BoundedProtocol` with these bounds; uvicorn makes one for each connection."""
+    bounds = {
+        "header_bytes_max": header_bytes_max,
+        "request_timeout_s": request_timeout_s,
+        "connections_max": connections_max,
+    }
+    return type("CollectorProtocol", (BoundedProtocol,), bounds)

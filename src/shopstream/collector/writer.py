@@ -1,0 +1,227 @@
+"""The one thread that writes the log: takes all that waits, appends it once, answers all.
+
+Requests of the same kind become one entry, so a commit of a hundred single events costs what a
+batch of a hundred does. Nobody is told yes before `Log.append` has returned.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import NamedTuple, TypeAlias
+
+import structlog
+
+from shopstream.collector.refusal import Refusal
+from shopstream.errors import LogBroken, LogFull
+from shopstream.events import Entry
+from shopstream.ports import Log
+
+MIB = 1024 * 1024
+GROUP_EVENTS_MAX = 50_000
+GROUP_BYTES_MAX = 32 * MIB
+QUEUE_BYTES_MAX = 256 * MIB
+
+Outcome: TypeAlias = int | LogFull | LogBroken
+"""The log's end after the append, or why there was none."""
+_Job: TypeAlias = Callable[[], None]
+
+
+class Kind(NamedTuple):
+    """What events must share to become one entry."""
+
+    topic: str
+    dialect: str = "shopstream"
+    context: bytes = b""
+
+
+class _Waiting(NamedTuple):
+    done: "asyncio.Future[Outcome]"
+    kind: Kind | None
+    events: list[bytes]
+    entries: list[Entry]
+    progress: Mapping[str, int]
+    events_count: int
+    size: int
+
+
+class Writer:
+    """Group commit. All methods but `run_job` are called on the event loop's thread."""
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        queue_events_max: int,
+        make_entry: Callable[[Kind, list[bytes], int], Entry],
+        on_broken: Callable[[LogBroken], None],
+    ) -> None:
+        self._log = log
+        self._queue: SimpleQueue[_Waiting | _Job | None] = SimpleQueue()
+        self._queue_events_max = queue_events_max
+        self._make_entry = make_entry
+        self._on_broken = on_broken
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = Thread(target=self._run, name="log-writer", daemon=True)
+        self.waiting_events = 0
+        self.waiting_bytes = 0
+        self.appends = 0
+        self.appended_events = 0
+        self.append_s = 0.0
+        self.end = log.end()
+        self.full: LogFull | None = None
+        self.broken: LogBroken | None = None
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Append all that waits, then end the thread. Nothing may be submitted afterwards."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def run_job(self, job: _Job) -> None:
+        """Run `job` between two appends on the thread that owns the log."""
+        self._queue.put(job)
+
+    def probe(self) -> None:
+        """See whether a full log has room again, without waiting for a client to try. A job."""
+        if self.full is None:
+            return
+        try:
+            self._log.append([])
+        except LogFull as e:
+            self.full = e
+        except LogBroken as e:
+            self.broken = e
+        else:
+            self.full = None
+
+    def submit(self, kind: Kind, events: list[bytes], size: int) -> "asyncio.Future[Outcome]":
+        """Queue events of `size` bytes; the future gives the outcome. Raises Refusal 503."""
+        return self._put(kind, events, [], {}, len(events), size)
+
+    def submit_entries(
+        self, entries: list[Entry], progress: Mapping[str, int], size: int
+    ) -> "asyncio.Future[Outcome]":
+        """Queue whole entries, which stay together in one append. Raises Refusal 503."""
+        count = sum(len(e.events) for e in entries)
+        return self._put(None, [], entries, progress, count, size)
+
+    def _put(
+        self,
+        kind: Kind | None,
+        events: list[bytes],
+        entries: list[Entry],
+        progress: Mapping[str, int],
+        count: int,
+        size: int,
+    ) -> "asyncio.Future[Outcome]":
+        if self.broken is not None or self._loop is None:
+            raise broken()
+        if self.waiting_events and (
+            self.waiting_events + count > self._queue_events_max
+            or self.waiting_bytes + size > QUEUE_BYTES_MAX
+        ):
+            raise Refusal(
+                503,
+                "busy",
+                f"{self.waiting_events:,} events wait for the disk; try again",
+                retry_after_s=1,
+            )
+        done: asyncio.Future[Outcome] = self._loop.create_future()
+        self.waiting_events += count
+        self.waiting_bytes += size
+        self._queue.put(_Waiting(done, kind, events, entries, progress, count, size))
+        return done
+
+    def _run(self) -> None:
+        while True:
+            item = self._queue.get()
+            group: list[_Waiting] = []
+            count = size = 0
+            while isinstance(item, _Waiting):
+                group.append(item)
+                count += item.events_count
+                size += item.size
+                if count >= GROUP_EVENTS_MAX or size >= GROUP_BYTES_MAX:
+                    break
+                try:
+                    item = self._queue.get_nowait()
+                except Empty:
+                    break
+            if group:
+                self._commit(group)
+            if item is None:
+                return
+            if not isinstance(item, _Waiting):
+                item()
+
+    def _commit(self, group: list[_Waiting]) -> None:
+        progress: dict[str, int] = {}
+        for waiting in group:
+            progress.update(waiting.progress)
+        outcome = self._append(self._entries(group), progress)
+        assert self._loop is not None  # noqa: S101 - `submit` refuses before `start`
+        self._loop.call_soon_threadsafe(self._settle, group, outcome)
+
+    def _entries(self, group: list[_Waiting]) -> list[Entry]:
+        now_us = time.time_ns() // 1000
+        merged: dict[Kind, list[bytes]] = {}
+        entries: list[Entry] = []
+        for waiting in group:
+            if waiting.kind is None:
+                entries += waiting.entries
+            elif (events := merged.get(waiting.kind)) is None:
+                merged[waiting.kind] = list(waiting.events)
+            else:
+                events += waiting.events
+        made = [self._make_entry(kind, events, now_us) for kind, events in merged.items()]
+        return made + entries
+
+    def _append(self, entries: list[Entry], progress: Mapping[str, int]) -> Outcome:
+        if self.broken is not None:
+            return self.broken
+        began = time.perf_counter()
+        try:
+            end = self._log.append(entries, progress=progress)
+        except LogFull as e:
+            self.full = e
+            return e
+        except Exception as e:  # noqa: BLE001 - whatever it was, nothing may be acknowledged after it
+            self.broken = e if isinstance(e, LogBroken) else LogBroken(f"the log failed: {e!r}")
+            structlog.get_logger().error("log_broken", error=str(self.broken))
+            return self.broken
+        self.append_s += time.perf_counter() - began
+        self.appends += 1
+        self.appended_events += end - self.end
+        self.end = end
+        self.full = None
+        return end
+
+    def _settle(self, group: list[_Waiting], outcome: Outcome) -> None:
+        for waiting in group:
+            self.waiting_events -= waiting.events_count
+            self.waiting_bytes -= waiting.size
+            if not waiting.done.done():
+                waiting.done.set_result(outcome)
+        if isinstance(outcome, LogBroken):
+            self._on_broken(outcome)
+
+
+def settled(outcome: Outcome) -> int:
+    """The log's end, or the refusal that the client gets."""
+    if isinstance(outcome, int):
+        return outcome
+    if isinstance(outcome, LogFull):
+        raise Refusal(503, "log_full", str(outcome), retry_after_s=outcome.retry_after_s)
+    raise broken()
+
+
+def broken() -> Refusal:
+    return Refusal(
+        503, "log_broken", "the log failed and is restarting; try again", retry_after_s=2
+    )
