@@ -48,6 +48,7 @@ def test_receivers_are_read_in_order_and_each_once() -> None:
     urls = ["console://", "file://alerts.ndjson", "https://h/x", "slack://a/b/c", "https://h/x"]
     found = read_receivers(urls)
     assert [r.kind for r in found] == ["console", "file", "webhook", "apprise"]
+    assert [r.name for r in found[:2]] == ["console://", "file://alerts.ndjson"]
     assert found[1].path == "alerts.ndjson"
     assert read_receivers(urls) == found
 

@@ -69,8 +69,10 @@ def _read(url: str, private_addresses: bool) -> Receiver:
         "http": "webhook",
         "https": "webhook",
     }
-    digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return Receiver(f"{redact(url)}#{digest}", kinds.get(scheme, "apprise"), url)
+    name = redact(url)
+    if name != url:
+        name += "#" + hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return Receiver(name, kinds.get(scheme, "apprise"), url)
 
 
 def _check_webhook(url: str) -> None:
