@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Annotated, Any
 
 import typer
 
 from shopstream.errors import ConfigError, ShopstreamError
 from shopstream.events import Topic
+from shopstream.leash import end_with
 from shopstream.options import (
     BatchSize,
     Count,
@@ -29,6 +31,7 @@ from shopstream.options import (
     Live,
     Mapping,
     Port,
+    Quiet,
     Rate,
     ReadKey,
     Seed,
@@ -36,6 +39,7 @@ from shopstream.options import (
     Shards,
     Shown,
     SimulatedKind,
+    SupervisedBy,
     TargetKb,
     To,
     UntilIdle,
@@ -47,6 +51,7 @@ from shopstream.options import (
 )
 from shopstream.settings import Settings, load_settings
 from shopstream.terminal import (
+    CLEARED,
     Rows,
     as_json,
     as_rows,
@@ -54,6 +59,7 @@ from shopstream.terminal import (
     check_rows,
     progress_bar,
     rule_rows,
+    status_line,
 )
 
 app = typer.Typer(
@@ -102,13 +108,23 @@ def up(
       $ shopstream up --demo
       $ shopstream up --host 0.0.0.0 --port 8080 --data-dir /var/lib/shopstream
     """
+    from shopstream.supervisor import Standing
     from shopstream.supervisor import up as run_all
 
-    run_all(_settings(data_dir, host=host, port=port, shards=shards), demo=demo)
+    def show(standing: Standing) -> None:
+        if sys.stderr.isatty():
+            width = get_terminal_size().columns - 1
+            line = status_line(standing)[:width]
+            print(f"{CLEARED}{line}", end="", file=sys.stderr, flush=True)
+
+    found = _settings(data_dir, host=host, port=port, shards=shards)
+    run_all(found, demo=demo, say=_say, show=show)
 
 
 @app.command()
-def collector(data_dir: DataDir = None, host: Host = None, port: Port = None) -> None:
+def collector(
+    data_dir: DataDir = None, host: Host = None, port: Port = None, supervised_by: SupervisedBy = 0
+) -> None:
     """Run the collector alone: HTTP in, log on disk.
 
     \b
@@ -117,6 +133,7 @@ def collector(data_dir: DataDir = None, host: Host = None, port: Port = None) ->
     """
     from shopstream.collector import run_collector
 
+    end_with(supervised_by)
     run_collector(_settings(data_dir, host=host, port=port))
 
 
@@ -125,6 +142,7 @@ def processor(
     shard: Annotated[int, typer.Option(min=0, help="Which shard, from 0.")] = 0,
     until_idle: UntilIdle = False,
     data_dir: DataDir = None,
+    supervised_by: SupervisedBy = 0,
 ) -> None:
     """Run one processor alone: log in, tables, offers and alerts out.
 
@@ -135,11 +153,14 @@ def processor(
     """
     from shopstream.processor import run_processor
 
+    end_with(supervised_by)
     run_processor(_settings(data_dir), shard, until_idle=until_idle)
 
 
 @app.command()
-def notifier(until_idle: UntilIdle = False, data_dir: DataDir = None) -> None:
+def notifier(
+    until_idle: UntilIdle = False, data_dir: DataDir = None, supervised_by: SupervisedBy = 0
+) -> None:
     """Run the notifier alone: alerts out to where `notify` says.
 
     \b
@@ -149,6 +170,7 @@ def notifier(until_idle: UntilIdle = False, data_dir: DataDir = None) -> None:
     """
     from shopstream.notify import run_notifier
 
+    end_with(supervised_by)
     run_notifier(_settings(data_dir), until_idle=until_idle, write=_line)
 
 
@@ -238,7 +260,9 @@ def simulate(
     invalid_percent: InvalidPercent = 0,
     to: To = None,
     write_key: WriteKey = "",
+    quiet: Quiet = False,
     data_dir: DataDir = None,
+    supervised_by: SupervisedBy = 0,
 ) -> None:
     """Send believable events of a made-up shop.
 
@@ -250,6 +274,7 @@ def simulate(
     """
     from shopstream.simulator import run_simulation
 
+    end_with(supervised_by)
     with progress_bar("simulating") as progress:
         done = run_simulation(
             _settings(data_dir),
@@ -264,7 +289,8 @@ def simulate(
             write_key=write_key,
             progress=progress,
         )
-    _say(done)
+    if not quiet:
+        _say(str(done))
 
 
 @app.command()
@@ -535,11 +561,11 @@ def _settings(data_dir: Path | None, **overrides: Any) -> Settings:
 
 
 def _line(text: str) -> None:
-    print(text, flush=True)
+    print(f"{CLEARED}{text}" if sys.stdout.isatty() else text, flush=True)
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(f"{CLEARED}{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
 
 
 def _show(

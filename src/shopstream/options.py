@@ -37,6 +37,10 @@ Where = Annotated[
     ),
 ]
 Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]
+SupervisedBy = Annotated[
+    int, typer.Option(hidden=True, help="Process id of a supervisor to end with; 0 is none.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing when done.")]
 User = Annotated[str, typer.Argument(metavar="USER", help="The user's id.")]
 
 SimulatedKind = Annotated[

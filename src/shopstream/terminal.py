@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from shopstream.domain.rule import Rule
     from shopstream.ledger import CheckReport
+    from shopstream.supervisor import Standing
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -99,6 +100,25 @@ def _cell(value: Any) -> str:
             return _cell(", ".join(str(v) for v in value))
         case _:
             return escape(msgspec.json.encode(value, enc_hook=str).decode())
+
+
+CLEARED = "\r\x1b[2K"
+"""Takes away the status line that stands on a terminal's last line."""
+
+
+def status_line(standing: "Standing") -> str:
+    """How the stages stand, on one line."""
+    parts = [
+        f"{standing.events_per_s:,.0f} events/s",
+        f"{standing.received:,} received",
+        f"{standing.lag:,} waiting",
+        f"{standing.offers:,} offers",
+        f"{standing.alerts:,} alerts",
+        f"{standing.quarantined:,} quarantined",
+    ]
+    if standing.down:
+        parts.append(f"down: {', '.join(standing.down)}")
+    return " | ".join(parts)
 
 
 class Progress(Protocol):
