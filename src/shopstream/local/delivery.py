@@ -61,6 +61,7 @@ class Delivery:
         self._looked_us = self._beat_us = self._forgot_us = -_FORGET_US
         self._poll_s = poll_s
         self._polled_s = -poll_s
+        self._full = False
         self._counted: tuple[int, int] | None = None
         self._counts: dict[str, int] = {}
         receivers = read_receivers(
@@ -87,8 +88,11 @@ class Delivery:
             busy = bool(not polled or taken or started or under_way)
             self._collect(0.0 if taken else wait_s)
             self._record()
+            self._full = False
         except apsw.FullError:
-            _log.error("the disk is full; alerts wait until there is room")
+            if not self._full:
+                _log.error("the disk is full; alerts wait until there is room")
+            self._full = True
             time.sleep(wait_s)
         return busy
 
