@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from shopstream.cells import Clock
 from shopstream.errors import Busy
@@ -139,26 +139,30 @@ class _Load:
         done = self.loaded.resumed_at = self._feed.progress(self._key)
         with opened(self._file) as (stream, file):
             rows, records = _mapped(self._file, self._mapping, stream, self._clock, self._settings)
-            waiting: list[Item] = []
-            for batch in _batches(rows.items(records, skip=done)):
+            waiting = _Batch([], 0)
+            for batch in _batches(rows.items(records, skip=done), self._clock):
                 # One batch is held back, so that the last one is known when it is appended.
-                if waiting:
-                    done += len(waiting)
+                if waiting.items:
+                    done += len(waiting.items)
                     self._append(waiting, {self._key: done})
                     yield file.tell()
                 waiting = batch
-            self._append(waiting, {self._key: done + len(waiting), self._whole: 1})
+            self._append(waiting, {self._key: done + len(waiting.items), self._whole: 1})
 
-    def _append(self, items: list[Item], progress: dict[str, int]) -> None:
+    def _append(self, batch: "_Batch", progress: dict[str, int]) -> None:
+        items, at_us = batch
         events = [i for i in items if not i.rejected]
         rejected = [i for i in items if i.rejected]
-        entries = [self._entry(events, "shopstream"), self._entry(rejected, "rejected")]
+        entries = [
+            self._entry(events, "shopstream", at_us),
+            self._entry(rejected, "rejected", at_us),
+        ]
         self._feed.append([e for e in entries if e.events], progress)
         self.loaded.events += len(events)
         self.loaded.rejected += len(rejected)
         self.loaded.units += sum(i.units for i in items)
 
-    def _entry(self, items: list[Item], dialect: str) -> Entry:
+    def _entry(self, items: list[Item], dialect: str, watermark_us: int) -> Entry:
         return Entry(
             topic=self._mapping.topic,
             events=[i.raw for i in items],
@@ -170,7 +174,7 @@ class _Load:
             on_bad_line=self._mapping.on_bad_line,
             origin=self._file.path.name,
             lines=[i.line for i in items],
-            watermark_us=self._clock.latest_us,
+            watermark_us=watermark_us,
         )
 
 
@@ -191,17 +195,25 @@ def _mapped(
     return MappedRows(mapping, columns, clock, bytes_max, str(source.path)), records
 
 
-def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+class _Batch(NamedTuple):
+    """What is appended together, and how far event time had come with it."""
+
+    items: list[Item]
+    watermark_us: int
+
+
+def _batches(items: Iterable[Item], clock: Clock) -> Iterator[_Batch]:
     batch: list[Item] = []
-    size = 0
+    size = at_us = 0
     for item in items:
         if batch and (len(batch) >= BATCH_ITEMS or size + len(item.raw) > BATCH_BYTES):
-            yield batch
+            yield _Batch(batch, at_us)
             batch, size = [], 0
         batch.append(item)
         size += len(item.raw)
+        at_us = clock.latest_us
     if batch:
-        yield batch
+        yield _Batch(batch, at_us)
 
 
 @contextmanager

@@ -1,0 +1,182 @@
+"""`simulate`: events of the made-up shop to where they are wanted, in batches, at a pace."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from shopstream.errors import ConfigError
+from shopstream.feed import open_feed
+from shopstream.settings import Settings
+from shopstream.simulator.destinations import (
+    Destination,
+    FeedDestination,
+    HttpDestination,
+    open_stream,
+)
+from shopstream.simulator.shop import KINDS, Kind, Simulated, simulate
+
+DAY_US = 86_400_000_000
+DAY_S = 86_400
+FLUSH_S = 0.1
+"""With a rate, events wait for their batch no longer than this."""
+
+Progress = Callable[[int, int], None]
+"""Told how many events are sent of how many, 0 when there is no end."""
+
+
+def _untold(done: int, total: int) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass
+class SimulationReport:
+    """What was sent."""
+
+    sent: dict[str, int] = field(default_factory=dict)
+    batches: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def events(self) -> int:
+        return sum(self.sent.values())
+
+    def __str__(self) -> str:
+        topics = ", ".join(f"{n:,} {topic}" for topic, n in sorted(self.sent.items()))
+        rate = self.events / self.seconds if self.seconds else 0
+        return (
+            f"sent {topics or 'nothing'} in {self.batches:,} batches,"
+            f" {self.bytes / 1e6:,.1f} MB in {self.seconds:,.1f} s ({rate:,.0f} events/s)"
+        )
+
+
+def run_simulation(
+    settings: Settings,
+    kind: Kind,
+    *,
+    count: int,
+    rate: float = 0,
+    batch_size: int = 500,
+    target_kb: int = 0,
+    seed: int = 1,
+    invalid_percent: float = 0,
+    to: str | None = None,
+    write_key: str = "",
+    start_us: int | None = None,
+    progress: Progress = _untold,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> SimulationReport:
+    """Send `count` events of `kind` (0: without end) and return what was sent.
+
+    `to` is a collector's URL, a file or `-` (standard output); None is the data directory. With a
+    `rate` (events a second) events happen now; without one they are a day's of two days ago,
+    from `start_us` or a midnight on, as fast as they are taken.
+
+    Raises ConfigError for arguments that make no sense, SourceError when the destination doesn't
+    take the events, and for a data directory what `open_feed` and `Feed.append` raise.
+    """
+    _ensure_sensible(kind, count, rate, batch_size, invalid_percent)
+    now_us = int(clock() * 1e6)
+    if start_us is None:
+        start_us = now_us if rate else (now_us // DAY_US - 2) * DAY_US
+    events = simulate(
+        kind,
+        count,
+        seed=seed,
+        start_us=start_us,
+        invalid_percent=invalid_percent,
+        per_s=rate or (count or 1_000_000) / DAY_S,
+        live=bool(rate),
+        target_kb=target_kb,
+    )
+    report = SimulationReport()
+    began = clock()
+    paced = _paced(events, rate, clock, sleep) if rate else ((e, False) for e in events)
+    destination = _open(settings, to, write_key, clock, name_topics=kind == "shop")
+    try:
+        for topic, batch in batches(paced, batch_size, destination):
+            destination.send(topic, batch)
+            report.sent[topic] = report.sent.get(topic, 0) + len(batch)
+            report.batches += 1
+            report.bytes += sum(map(len, batch))
+            progress(report.events, count)
+    finally:
+        destination.close()
+    report.seconds = clock() - began
+    return report
+
+
+def _ensure_sensible(
+    kind: str, count: int, rate: float, batch_size: int, invalid_percent: float
+) -> None:
+    for name, value, wanted, good in (
+        ("kind", kind, "one of " + ", ".join(KINDS), kind in KINDS),
+        ("--count", count, "at least 0", count >= 0),
+        ("--rate", rate, "at least 0", rate >= 0),
+        ("--batch-size", batch_size, "at least 1", batch_size >= 1),
+        ("--invalid-percent", invalid_percent, "0 to 100", 0 <= invalid_percent <= 100),
+    ):
+        if not good:
+            raise ConfigError(f"{name} {value}: wanted {wanted}")
+
+
+def _open(
+    settings: Settings,
+    to: str | None,
+    write_key: str,
+    clock: Callable[[], float],
+    *,
+    name_topics: bool,
+) -> Destination:
+    if to is None:
+        return FeedDestination(open_feed(settings), lambda: int(clock() * 1e6))
+    if to.startswith(("http://", "https://")):
+        return HttpDestination(to, write_key)
+    return open_stream(to, name_topics=name_topics)
+
+
+def _paced(
+    events: Iterable[Simulated],
+    rate: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Iterator[tuple[Simulated, bool]]:
+    """Events when they are due, the nth at n / rate seconds, with whether to flush after it."""
+    began = clock()
+    together = max(1, int(rate * FLUSH_S))
+    for n, event in enumerate(events):
+        if n % together == 0 and (ahead_s := began + n / rate - clock()) > 0:
+            sleep(ahead_s)
+        yield event, (n + 1) % together == 0
+
+
+def batches(
+    events: Iterable[tuple[Simulated, bool]], batch_size: int, destination: Destination
+) -> Iterator[tuple[str, list[bytes]]]:
+    """Batches of one topic each, in the topic's order: full when they hold `batch_size` events or
+    as many bytes as the destination takes. A flag beside an event means: let none wait after it.
+    """
+    most = min(batch_size, destination.events_max)
+    waiting: dict[str, list[bytes]] = {}
+    sizes: dict[str, int] = {}
+    for (topic, raw), flush in events:
+        batch = waiting.setdefault(topic, [])
+        size = sizes.get(topic, 0) + len(raw) + 1
+        if batch and size > destination.bytes_max:
+            yield topic, batch
+            batch = waiting[topic] = []
+            size = len(raw) + 1
+        batch.append(raw)
+        sizes[topic] = size
+        if len(batch) >= most:
+            yield topic, batch
+            waiting[topic], sizes[topic] = [], 0
+        if flush:
+            yield from _rest(waiting)
+            waiting, sizes = {}, {}
+    yield from _rest(waiting)
+
+
+def _rest(waiting: dict[str, list[bytes]]) -> Iterator[tuple[str, list[bytes]]]:
+    return ((topic, batch) for topic, batch in waiting.items() if batch)
