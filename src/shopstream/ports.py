@@ -72,6 +72,10 @@ class Batch(Protocol):
 
     def put(self, table: str, pk: str, sk: str, item: bytes) -> None: ...
 
+    def put_each(self, table: str, sk: str, items: Iterable[tuple[str, bytes]]) -> None:
+        """Put each (pk, item) at the same sort key: one call for a whole micro-batch."""
+        ...
+
     def delete(self, table: str, pk: str, sk: str) -> None: ...
 
 

@@ -101,22 +101,22 @@ def up(
                 _keep_running(stage, say)
             show(standing(settings, engine.shards))
     finally:
-        say("stopping: events already received are processed first")
-        for stage in reversed(stages[:1] + stages[1:][::-1]):
+        say("stopping")
+        for stage in reversed(stages):
             stage.stop()
 
 
 def _stages(settings: Settings, shards: int, *, demo: bool) -> list[_Stage]:
-    """Processors and notifier before the collector, so that what comes in finds them running."""
+    """In the order of starting: what takes is there before what gives."""
     common = ["--data-dir", str(settings.data_dir)]
     run = [sys.executable, "-m", "shopstream"]
     supervised = ["--supervised-by", str(os.getpid())]
     listen = ["--host", settings.host, "--port", str(settings.port)]
-    stages = [
+    stages = [_Stage("notifier", [*run, "notifier", *common, *supervised])]
+    stages += [
         _Stage(f"processor-{n}", [*run, "processor", "--shard", str(n), *common, *supervised])
         for n in range(shards)
     ]
-    stages.append(_Stage("notifier", [*run, "notifier", *common, *supervised]))
     stages.append(_Stage("collector", [*run, "collector", *listen, *common, *supervised]))
     if demo:
         url = f"http://{settings.host}:{settings.port}"

@@ -18,19 +18,19 @@ from shopstream.ports import Tables
 _decode_offer = msgspec.json.Decoder(Offer).decode
 
 
-class Person:
+class Person(Visit):
     """One user: the ids seen, what the rules remember, what this micro-batch adds.
 
     `ids` maps the hash of each event id to the sort key of the item that holds the event.
     `stored` and `carts_stored` tell whether the tables know this user and have carts of theirs.
     """
 
-    __slots__ = ("carts_stored", "ids", "pending", "shopper", "stored", "user_id", "visit")
+    __slots__ = ("carts_stored", "ids", "pending", "shopper", "stored", "user_id")
 
     def __init__(self, user_id: str, shopper: Shopper, *, stored: bool) -> None:
         self.user_id = user_id
         self.shopper = shopper
-        self.visit = Visit()
+        super().__init__()
         self.ids: dict[int, str] = {}
         self.pending: list[bytes] | None = None
         self.stored = stored
@@ -82,7 +82,7 @@ class People:
             at_us = micros(click.timestamp)
             event_id = click.event_id or ""
             person.ids[hash(event_id)] = sk
-            person.visit.see(click.session_id, at_us)
+            person.see(click.session_id, at_us)
             yield click, event_id, at_us, False
 
 

@@ -27,7 +27,7 @@ def translate(entry: Entry, work: Work, refuse: Refuse) -> Iterator[Entry]:
         except Unreadable as e:
             refuse(Rejection(topic=entry.topic, failures=e.failures, raw=raw), entry, n, work)
             continue
-        moved = {entry.topic: -1}
+        moved: dict[str, int] = {entry.topic: -1}
         for topic, event in events:
             moved[topic] = moved.get(topic, 0) + units_of(topic, event, entry.on_bad_line)
             found.setdefault(topic, []).append(event)

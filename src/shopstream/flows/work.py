@@ -110,10 +110,10 @@ class Work:
         """Forget an item `ttl_us` after this micro-batch."""
         self._expiring.setdefault((table, ttl_us), []).append((pk, sk))
 
-    def expire_all(self, table: str, ttl_us: int, keys: list[tuple[str, str]]) -> None:
-        """The same for many (pk, sk) of a table."""
-        if keys:
-            self._expiring.setdefault((table, ttl_us), []).extend(keys)
+    def expire_all(self, table: str, ttl_us: int, sk: str, pks: list[str]) -> None:
+        """The same for the items at `sk` of many partitions."""
+        if pks:
+            self._expiring.setdefault((table, ttl_us), []).extend([(pk, sk) for pk in pks])
 
     def stored(self, table: str, ttl_us: int, topic: str, units: int = 1) -> None:
         """Count items of `topic` put into `table`: `check` compares them with what is there."""
@@ -163,10 +163,10 @@ class Work:
         config = self._config
         for offer in self.offers.values():
             self.put("offers", offer.user_id, offer.offer_id, _encode(offer))
-        for offer in self.offers_made:
-            self.expire("offers", config.offers_ttl_us, offer.user_id, offer.offer_id)
         if self.offers_made:
-            self.stored("offers", config.offers_ttl_us, "offers", len(self.offers_made))
+            made = [(offer.user_id, offer.offer_id) for offer in self.offers_made]
+            self._expiring.setdefault(("offers", config.offers_ttl_us), []).extend(made)
+            self.stored("offers", config.offers_ttl_us, "offers", len(made))
             archive_feed.put(self.batch, b"\n".join(map(_encode, self.offers_made)))
         for alert in self.alerts.values():
             sk = alert_feed.put(self.batch, _encode(alert))

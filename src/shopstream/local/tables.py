@@ -9,7 +9,7 @@ event against 3.8 with 128 MiB).
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rocksdict import (
@@ -86,6 +86,11 @@ class RocksBatch:
 
     def put(self, table: str, pk: str, sk: str, item: bytes) -> None:
         self._put(_CODES[table] + f"{pk}\0{sk}".encode(), item)
+
+    def put_each(self, table: str, sk: str, items: Iterable[tuple[str, bytes]]) -> None:
+        put, code, end = self._put, _CODES[table], f"\0{sk}".encode()
+        for pk, item in items:
+            put(code + pk.encode() + end, item)
 
     def delete(self, table: str, pk: str, sk: str) -> None:
         self._delete(_CODES[table] + f"{pk}\0{sk}".encode())
