@@ -108,7 +108,7 @@ def up(
       $ shopstream up --demo
       $ shopstream up --host 0.0.0.0 --port 8080 --data-dir /var/lib/shopstream
     """
-    from shopstream.supervisor import Standing
+    from shopstream.monitoring import Standing
     from shopstream.supervisor import up as run_all
 
     def show(standing: Standing) -> None:
@@ -118,7 +118,7 @@ def up(
             print(f"{CLEARED}{line}", end="", file=sys.stderr, flush=True)
 
     found = _settings(data_dir, host=host, port=port, shards=shards)
-    run_all(found, demo=demo, say=_say, show=show)
+    run_all(found, demo=demo, say=_notice, show=show)
 
 
 @app.command()
@@ -171,7 +171,7 @@ def notifier(
     from shopstream.notify import run_notifier
 
     end_with(supervised_by)
-    run_notifier(_settings(data_dir), until_idle=until_idle, write=_line)
+    run_notifier(_settings(data_dir), until_idle=until_idle, write=_alert)
 
 
 @app.command()
@@ -217,7 +217,7 @@ def doctor(data_dir: DataDir = None, format: Format = None) -> None:
     Examples:
       $ shopstream doctor
     """
-    from shopstream.monitoring import diagnose
+    from shopstream.doctor import diagnose
 
     _show(diagnose(_settings(data_dir)), format)
 
@@ -273,11 +273,13 @@ def simulate(
       $ shopstream simulate orders --rate 50 --to http://localhost:8080
     """
     from shopstream.simulator import run_simulation
+    from shopstream.stages import settle
 
     end_with(supervised_by)
-    with progress_bar("simulating") as progress:
+    found = _settings(data_dir)
+    with progress_bar("simulating") as told:
         done = run_simulation(
-            _settings(data_dir),
+            found,
             kind,
             count=count,
             rate=rate,
@@ -287,10 +289,12 @@ def simulate(
             invalid_percent=invalid_percent,
             to=to,
             write_key=write_key,
-            progress=progress,
+            progress=told,
         )
     if not quiet:
         _say(str(done))
+    if to is None:
+        settle(found, direct=True)
 
 
 @app.command()
@@ -560,12 +564,17 @@ def _settings(data_dir: Path | None, **overrides: Any) -> Settings:
     return load_settings({"data_dir": data_dir, **overrides})
 
 
-def _line(text: str) -> None:
-    print(f"{CLEARED}{text}" if sys.stdout.isatty() else text, flush=True)
-
-
 def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _notice(text: str) -> None:
+    """A line in place of the status line, which comes again below it."""
     print(f"{CLEARED}{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+
+
+def _alert(text: str) -> None:
+    print(f"{CLEARED}{text}" if sys.stdout.isatty() else text, flush=True)
 
 
 def _show(

@@ -220,9 +220,9 @@ class Entry(Struct, array_like=True, gc=False, kw_only=True):
     `events` holds the sender's bytes untouched. `dialect` says how to read them: `shopstream`,
     `segment`, `ga4`, or `rejected` for what could not be taken apart on the way in (each of its
     events is then a `Rejection` as JSON), or `resolved` (each of its events is the id of a
-    rejection that the entries beside it replay; counts no units). `source` is what the ledger counts under (`http`,
-    `simulate`, `load:rees46`, `replay`); `identity` is the source that order ids belong to, when
-    it differs. `context` holds the envelope of a Segment batch (`context`, `sentAt`) as JSON.
+    rejection that the entries beside it replay; counts no units). `source` is what the ledger
+    counts under (`http`, `simulate`, `load:rees46`, `replay`); `identity` is the source that order
+    ids belong to, when it differs. `context` holds the envelope of a Segment batch (`context`, `sentAt`) as JSON.
     `lines` gives the line number in `origin` (a file) of each event. `units` is what the sender
     counts: events, or invoice lines with `on_bad_line = "quarantine_line"`. `watermark_us` is how
     far event time has come in a historical source, 0 when unknown.

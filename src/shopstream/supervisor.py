@@ -12,13 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from msgspec import Struct
 
 from shopstream.engine import open_engine
 from shopstream.errors import ConfigError, ShopstreamError
-from shopstream.heartbeats import alive, read_heartbeats
+from shopstream.monitoring import Standing, standing
 from shopstream.rules_file import load_rules
 from shopstream.settings import Settings
 
@@ -29,18 +26,6 @@ CONFIG_EXIT = 2
 """A stage that ends with this won't do better next time: its message says what to mend."""
 LOOK_S = 0.25
 DEMO_RATE = 25
-
-
-class Standing(Struct):
-    """How the stages stand, for the status line. Rates in events a second, lag in events."""
-
-    events_per_s: float = 0
-    received: int = 0
-    lag: int = 0
-    offers: int = 0
-    alerts: int = 0
-    quarantined: int = 0
-    down: list[str] = []
 
 
 @dataclass
@@ -142,26 +127,3 @@ def _keep_running(stage: _Stage, say: Callable[[str], None]) -> None:
     stage.restarts += 1
     say(f"{stage.name} ended with code {code}; started again ({stage.restarts})")
     stage.start()
-
-
-def standing(settings: Settings, shards: int) -> Standing:
-    """How the stages stand, from their heartbeats."""
-    beats = read_heartbeats(settings.data_dir / "run")
-    now_us = time.time_ns() // 1000
-    names = ["collector", "notifier", *(f"processor-{n}" for n in range(shards))]
-    processors: list[dict[str, Any]] = [beats.get(f"processor-{n}", {}) for n in range(shards)]
-    end = int(beats.get("collector", {}).get("end", 0))
-    positions = [int(beat.get("position", 0)) for beat in processors]
-
-    def total(name: str) -> int:
-        return sum(int(beat.get(name, 0)) for beat in processors)
-
-    return Standing(
-        events_per_s=total("events_per_s"),
-        received=end,
-        lag=max(0, end - min(positions)) if positions else 0,
-        offers=total("offers"),
-        alerts=total("alerts"),
-        quarantined=total("quarantined"),
-        down=[name for name in names if not alive(beats.get(name, {}), now_us)],
-    )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from shopstream.domain.rule import Rule
     from shopstream.ledger import CheckReport
-    from shopstream.supervisor import Standing
+    from shopstream.monitoring import Standing
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -122,9 +122,9 @@ def status_line(standing: "Standing") -> str:
 
 
 class Progress(Protocol):
-    """Told how much is done of how much, 0 when unknown, and the events so far."""
+    """Told how much is done of how much, 0 when unknown; and the events, when these are others."""
 
-    def __call__(self, done: int, total: int, events: int, /) -> None: ...
+    def __call__(self, done: int, total: int, events: int | None = None, /) -> None: ...
 
 
 @contextmanager
@@ -146,7 +146,8 @@ def progress_bar(doing: str) -> Iterator[Progress]:
     ) as bars:
         task = bars.add_task(doing, total=None, events=0)
 
-        def told(done: int, total: int, events: int, /) -> None:
-            bars.update(task, completed=done, total=total or None, events=events)
+        def told(done: int, total: int, events: int | None = None, /) -> None:
+            shown = done if events is None else events
+            bars.update(task, completed=done, total=total or None, events=shown)
 
         yield told

@@ -31,10 +31,10 @@ def translate(entry: Entry, work: Work, refuse: Refuse) -> Iterator[Entry]:
         for topic, event in events:
             moved[topic] = moved.get(topic, 0) + units_of(topic, event, entry.on_bad_line)
             found.setdefault(topic, []).append(event)
-        for topic, units in moved.items():
+        for name, units in moved.items():
             if units:
-                work.count(topic, entry.source, DERIVED, units)
-    for topic, raws in found.items():
+                work.count(name, entry.source, DERIVED, units)
+    for name, raws in found.items():
         yield msgspec.structs.replace(
-            entry, topic=topic, events=raws, units=len(raws), dialect="translated", lines=[]
+            entry, topic=name, events=raws, units=len(raws), dialect="translated", lines=[]
         )
