@@ -171,6 +171,7 @@ def withdraw(offers: Mapping[str, Offer], click: Click) -> list[Offer]:
         if not offer.moot and offer.expires_at > at and _concerns(offer, click):
             offer.moot = True
             bought.append(offer)
+    bought.sort(key=lambda offer: offer.offer_id)
     return bought
 
 

@@ -7,7 +7,7 @@ too early says when to come again.
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from shopstream.domain.carts import UNNAMED, end_bought, follow
+from shopstream.domain.carts import UNNAMED, Cart, end_bought, follow, value
 from shopstream.domain.counting import Matches, keyer, matcher
 from shopstream.domain.decision import last_blocked
 from shopstream.domain.rule import Rule, Same
@@ -160,3 +160,26 @@ def _keep_latest(
         blocked[place] = at_us
     elif at_us > known:
         blocked[place] = at_us
+
+
+def waiting_on(shopper: Shopper, rule: Rule, key: str) -> Cart | Idle | None:
+    if rule.same == "cart":
+        return shopper.carts.get(key) if shopper.carts else None
+    return shopper.idles.get((rule.name, key)) if shopper.idles else None
+
+
+def worth_less(cart: Cart, rule: Rule) -> bool:
+    return rule.min_value is not None and value(cart) < rule.min_value
+
+
+def was_offered(waiting: Cart | Idle, rule: str) -> bool:
+    if isinstance(waiting, Cart):
+        return waiting.offered is not None and rule in waiting.offered
+    return waiting.offered_us is not None
+
+
+def mark_offered(waiting: Cart | Idle, rule: str, made_us: int) -> None:
+    if isinstance(waiting, Cart):
+        waiting.offered = (waiting.offered or {}) | {rule: made_us}
+    else:
+        waiting.offered_us = made_us

@@ -10,7 +10,7 @@ from datetime import UTC
 from hashlib import blake2b
 from typing import Any, TypeAlias, get_args
 
-from shopstream.domain.carts import Cart, value
+from shopstream.domain.carts import Cart
 from shopstream.domain.counting import Counter, counter, start_again
 from shopstream.domain.decision import About, make_offer, note, permitted, time_of, us_of, withdraw
 from shopstream.domain.durations import DURATION_US_MAX, show_us
@@ -20,7 +20,11 @@ from shopstream.domain.idling import (
     blocking_effect,
     cart_effect,
     idle_effect,
+    mark_offered,
     purchase_effect,
+    waiting_on,
+    was_offered,
+    worth_less,
 )
 from shopstream.domain.rule import CART_ACTIVITY, Rule, canonical
 from shopstream.domain.shoppers import NEVER, Budget, Idle, Shopper, Timer, no_timer
@@ -163,9 +167,8 @@ class RuleSet:
                 made.setdefault(offer.trigger, []).append(offer)
         for click, event_id, at_us, historical in events:
             self._fold(shopper, click, event_id, at_us, historical)
-            if made and (known := made.pop(event_id, None)):
-                for offer in known:
-                    self._recall(shopper, offer)
+            for offer in made.pop(event_id, ()):
+                self._recall(shopper, offer)
         for known in made.values():
             for offer in known:
                 note(shopper, offer, us_of(offer.made_at))
@@ -178,7 +181,8 @@ class RuleSet:
         for effect in effects:
             effect(shopper, click, event_id, at_us, historical, no_timer)
         for counting in countings:
-            counting.reached(shopper, click, at_us)
+            if counting.rule.count > 1:
+                counting.reached(shopper, click, at_us)
 
     def _recall(self, shopper: Shopper, offer: Offer) -> None:
         """Take up what making `offer` changed, right after the event that triggered it."""
@@ -187,9 +191,9 @@ class RuleSet:
         if (slot := self._slots.get(offer.rule)) is not None:
             start_again(shopper, slot, offer.key, made_us)
         elif offer.rule in self._idle:
-            waiting = _waiting(shopper, self._idle[offer.rule][0], offer.key)
+            waiting = waiting_on(shopper, self._idle[offer.rule][0], offer.key)
             if waiting is not None and waiting.began_by == offer.trigger:
-                _mark_offered(waiting, offer.rule, made_us)
+                mark_offered(waiting, offer.rule, made_us)
 
     def fire(self, shopper: Shopper, timer: Timer, budget: Budget) -> Offer | Timer | None:
         """What a due timer comes to: the offer, made at its due time; the same timer later when
@@ -198,19 +202,19 @@ class RuleSet:
         if timer.rule not in self._idle:
             return None
         rule, idle_us = self._idle[timer.rule]
-        waiting = _waiting(shopper, rule, timer.key)
-        if waiting is None or _offered(waiting, rule.name):
+        waiting = waiting_on(shopper, rule, timer.key)
+        if waiting is None or was_offered(waiting, rule.name):
             return None
         due_us = waiting.touched_us + idle_us
         if due_us > timer.due_us:
             return timer._replace(due_us=due_us, historical=waiting.historical)
-        if isinstance(waiting, Cart) and _worth_less(waiting, rule):
+        if isinstance(waiting, Cart) and worth_less(waiting, rule):
             return None
         if not permitted(shopper, rule, timer.key, waiting.began_us, due_us, budget):
             return None
         offer = _idle_offer(rule, timer, waiting, due_us)
         note(shopper, offer, due_us)
-        _mark_offered(waiting, rule.name, due_us)
+        mark_offered(waiting, rule.name, due_us)
         return offer
 
 
@@ -228,29 +232,6 @@ def _since(rule: Rule, at_us: int) -> int:
     """
     # NEVER itself is what `last_blocked` says when there was none.
     return NEVER + 1 if rule.within_us is None else at_us - rule.within_us
-
-
-def _waiting(shopper: Shopper, rule: Rule, key: str) -> Cart | Idle | None:
-    if rule.same == "cart":
-        return shopper.carts.get(key) if shopper.carts else None
-    return shopper.idles.get((rule.name, key)) if shopper.idles else None
-
-
-def _worth_less(cart: Cart, rule: Rule) -> bool:
-    return rule.min_value is not None and value(cart) < rule.min_value
-
-
-def _offered(waiting: Cart | Idle, rule: str) -> bool:
-    if isinstance(waiting, Cart):
-        return waiting.offered is not None and rule in waiting.offered
-    return waiting.offered_us is not None
-
-
-def _mark_offered(waiting: Cart | Idle, rule: str, made_us: int) -> None:
-    if isinstance(waiting, Cart):
-        waiting.offered = (waiting.offered or {}) | {rule: made_us}
-    else:
-        waiting.offered_us = made_us
 
 
 def _idle_offer(rule: Rule, timer: Timer, waiting: Cart | Idle, due_us: int) -> Offer:
