@@ -26,7 +26,7 @@ from shopstream.settings import load_settings
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(
-    r"(?:<!-- not run: (?P<skip>.+) -->\n)?"
+    r"(?:<!-- not run: (?P<skip>[^\n]+) -->\n)?"
     r"^```(?P<language>\w+)(?P<info>[^\n]*)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )

@@ -10,9 +10,9 @@ import pytest
 from typer.main import get_command
 
 from shopstream.cli import app
+from shopstream.cli.options import pairs, topics_in
+from shopstream.cli.tables import as_table
 from shopstream.errors import ConfigError
-from shopstream.options import pairs, topics_in
-from shopstream.terminal import as_table
 
 GROUPS = ("", "quarantine", "rules", "keys")
 

@@ -102,10 +102,6 @@ def _cell(value: Any) -> str:
             return escape(msgspec.json.encode(value, enc_hook=str).decode())
 
 
-CLEARED = "\r\x1b[2K"
-"""Takes away the status line that stands on a terminal's last line."""
-
-
 def status_line(standing: "Standing") -> str:
     """How the stages stand, on one line."""
     parts = [

@@ -47,7 +47,7 @@ SimulatedKind = Annotated[
     Literal["clicks", "orders", "carts", "stock", "shop"],
     typer.Argument(help="What to make; `shop` is all of them, as one shop would."),
 ]
-Count = Annotated[int, typer.Option(min=1, help="How many events.")]
+Count = Annotated[int, typer.Option(min=0, help="How many events; 0 is without end.")]
 Rate = Annotated[float, typer.Option(min=0, help="Events a second; 0 is at once.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Events a batch.")]
 TargetKb = Annotated[int, typer.Option(min=0, help="Size of a batch in KB; 0 is no aim.")]

@@ -1,0 +1,12 @@
+"""The command line: parse, call, print. What a command does is in the module it imports.
+
+Imports of stages are inside their commands, so that `--help` and completion answer at once.
+Nothing outside this package prints.
+"""
+
+from shopstream.cli.app import app, main
+
+# In the order of `shopstream --help`.
+from shopstream.cli import running, sending, looking, quarantine, keys  # isort: skip
+
+__all__ = ["app", "keys", "looking", "main", "quarantine", "running", "sending"]

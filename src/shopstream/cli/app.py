@@ -1,0 +1,32 @@
+"""The command `shopstream` and its groups; errors become one line and an exit code."""
+
+import sys
+
+import typer
+
+from shopstream.cli.printing import say
+from shopstream.errors import ShopstreamError
+
+app = typer.Typer(
+    name="shopstream",
+    help="A shop's events in; offers, alerts and tables you can trust out.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+quarantine_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+rules_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+keys_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(rules_app, name="rules")
+app.add_typer(keys_app, name="keys")
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 doesn't add up, 2 can't, 130 interrupted."""
+    try:
+        app()
+    except ShopstreamError as e:
+        say(f"error: {e}")
+        sys.exit(2)

@@ -1,0 +1,165 @@
+"""Commands that run the stages and tell how they do."""
+
+from typing import Annotated
+
+import typer
+
+from shopstream.cli.app import app
+from shopstream.cli.options import DataDir, Format, Host, Port, Shards, SupervisedBy, UntilIdle
+from shopstream.cli.printing import alert, keep_below, logged, notice, say, settings_of, show
+from shopstream.cli.tables import check_rows, status_line
+from shopstream.leash import end_with
+
+
+@app.command()
+def up(
+    demo: Annotated[bool, typer.Option("--demo", help="Send simulated shoppers too.")] = False,
+    data_dir: DataDir = None,
+    host: Host = None,
+    port: Port = None,
+    shards: Shards = None,
+) -> None:
+    """Run the collector, the processors and the notifier until Ctrl-C.
+
+    A stage that dies is started again. On a loopback address any write key is
+    taken; on any other, make one first with `shopstream keys add`.
+
+    \b
+    Examples:
+      $ shopstream up --demo
+      $ shopstream up --host 0.0.0.0 --port 8080 --data-dir /var/lib/shopstream
+    """
+    from shopstream.monitoring import Standing
+    from shopstream.supervisor import up as run_all
+
+    def show_standing(standing: Standing) -> None:
+        keep_below(status_line(standing))
+
+    found = logged(data_dir, host=host, port=port, shards=shards)
+    run_all(found, demo=demo, say=notice, show=show_standing)
+
+
+@app.command()
+def collector(
+    data_dir: DataDir = None, host: Host = None, port: Port = None, supervised_by: SupervisedBy = 0
+) -> None:
+    """Run the collector alone: HTTP in, log on disk.
+
+    \b
+    Examples:
+      $ shopstream collector --port 8080
+    """
+    from shopstream.collector import run_collector
+
+    end_with(supervised_by)
+    run_collector(logged(data_dir, host=host, port=port))
+
+
+@app.command()
+def processor(
+    shard: Annotated[int, typer.Option(min=0, help="Which shard, from 0.")] = 0,
+    until_idle: UntilIdle = False,
+    data_dir: DataDir = None,
+    supervised_by: SupervisedBy = 0,
+) -> None:
+    """Run one processor alone: log in, tables, offers and alerts out.
+
+    \b
+    Examples:
+      $ shopstream processor --shard 0
+      $ shopstream processor --until-idle
+    """
+    from shopstream.processor import run_processor
+
+    end_with(supervised_by)
+    run_processor(logged(data_dir), shard, until_idle=until_idle)
+
+
+@app.command()
+def notifier(
+    until_idle: UntilIdle = False, data_dir: DataDir = None, supervised_by: SupervisedBy = 0
+) -> None:
+    """Run the notifier alone: alerts out to where `notify` says.
+
+    \b
+    Examples:
+      $ shopstream notifier
+      $ shopstream notifier --until-idle
+    """
+    from shopstream.notify import run_notifier
+
+    end_with(supervised_by)
+    run_notifier(logged(data_dir), until_idle=until_idle, write=alert)
+
+
+@app.command()
+def status(data_dir: DataDir = None, format: Format = None) -> None:
+    """Show each stage: whether it runs, how fast, how far behind.
+
+    \b
+    Examples:
+      $ shopstream status
+      $ shopstream status --format json
+    """
+    from shopstream.monitoring import status as status_of
+
+    show(status_of(settings_of(data_dir)), format)
+
+
+@app.command()
+def check(data_dir: DataDir = None, format: Format = None) -> None:
+    """Prove that received = accepted + duplicate + quarantined, everywhere.
+
+    Exits 1 and shows the difference where anything doesn't add up.
+
+    \b
+    Examples:
+      $ shopstream check
+      $ shopstream check --format json
+    """
+    from shopstream.ledger import check as check_ledger
+
+    report = check_ledger(settings_of(data_dir))
+    show(report, format, check_rows)
+    for difference in report.differences:
+        say(f"difference: {difference}")
+    if not report.balanced:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(data_dir: DataDir = None, format: Format = None) -> None:
+    """Look for what could go wrong here and say what to do about it.
+
+    \b
+    Examples:
+      $ shopstream doctor
+    """
+    from shopstream.doctor import diagnose
+
+    show(diagnose(settings_of(data_dir)), format)
+
+
+@app.command()
+def settings(data_dir: DataDir = None, format: Format = None) -> None:
+    """List all settings: name, value in force here, default and meaning.
+
+    \b
+    Examples:
+      $ shopstream settings
+      $ shopstream settings --format json
+    """
+    from shopstream.settings import setting_table
+    from shopstream.settings import show as written
+
+    found = settings_of(data_dir)
+    rows = [
+        {
+            "name": s.name,
+            "value": written(getattr(found, s.name)),
+            "default": s.default,
+            "help": s.help,
+        }
+        for s in setting_table()
+    ]
+    show(rows, format, columns=("name", "value", "help"))

@@ -1,0 +1,125 @@
+"""Commands that append events: simulated, loaded, replayed."""
+
+from shopstream.cli.app import app
+from shopstream.cli.options import (
+    BatchSize,
+    Count,
+    DataDir,
+    DryRun,
+    Files,
+    Format,
+    InvalidPercent,
+    Live,
+    Mapping,
+    Quiet,
+    Rate,
+    Seed,
+    SetFields,
+    SimulatedKind,
+    SupervisedBy,
+    TargetKb,
+    To,
+    Where,
+    WriteKey,
+    pairs,
+)
+from shopstream.cli.printing import logged, say, show
+from shopstream.cli.tables import progress_bar
+from shopstream.leash import end_with
+
+
+@app.command()
+def simulate(
+    kind: SimulatedKind,
+    count: Count = 1_000,
+    rate: Rate = 0,
+    batch_size: BatchSize = 500,
+    target_kb: TargetKb = 0,
+    seed: Seed = 1,
+    invalid_percent: InvalidPercent = 0,
+    to: To = None,
+    write_key: WriteKey = "",
+    quiet: Quiet = False,
+    data_dir: DataDir = None,
+    supervised_by: SupervisedBy = 0,
+) -> None:
+    """Send believable events of a made-up shop.
+
+    \b
+    Examples:
+      $ shopstream simulate shop --count 5000 --seed 7
+      $ shopstream simulate clicks --count 26000 --target-kb 200 --to clicks.ndjson
+      $ shopstream simulate orders --rate 50 --to http://localhost:8080
+    """
+    from shopstream.simulator import run_simulation
+    from shopstream.stages import settle
+
+    end_with(supervised_by)
+    found = logged(data_dir)
+    with progress_bar("simulating") as told:
+        done = run_simulation(
+            found,
+            kind,
+            count=count,
+            rate=rate,
+            batch_size=batch_size,
+            target_kb=target_kb,
+            seed=seed,
+            invalid_percent=invalid_percent,
+            to=to,
+            write_key=write_key,
+            progress=told,
+        )
+    if not quiet:
+        say(str(done))
+    if to is None:
+        settle(found, direct=True)
+
+
+@app.command()
+def load(files: Files, mapping: Mapping, live: Live = False, data_dir: DataDir = None) -> None:
+    """Load files of history. Loading twice adds nothing; an interrupted load goes on.
+
+    Bundled mappings: rees46, uci_online_retail, northwind_products.
+
+    \b
+    Examples:
+      $ shopstream load 2019-Oct.csv.gz --mapping rees46
+      $ shopstream load export.parquet --mapping mine.toml --live
+    """
+    from shopstream.loader import load_files
+    from shopstream.stages import settle
+
+    found = logged(data_dir)
+    with progress_bar("loading") as told:
+        report = load_files(found, files, mapping, live=live, on_progress=told)
+    say(str(report))
+    settle(found, direct=report.direct)
+
+
+@app.command()
+def replay(
+    where: Where = None,
+    set_fields: SetFields = None,
+    dry_run: DryRun = False,
+    live: Live = False,
+    data_dir: DataDir = None,
+    format: Format = None,
+) -> None:
+    """Send quarantined events again, mended or as they were. Twice is as good as once.
+
+    \b
+    Examples:
+      $ shopstream replay --where reason=currency --set currency=EUR --dry-run
+      $ shopstream replay --where topic=orders --where reason=total
+    """
+    from shopstream.quarantine import replay as replay_rejections
+
+    done = replay_rejections(
+        logged(data_dir),
+        pairs(where, "--where"),
+        pairs(set_fields, "--set"),
+        dry_run=dry_run,
+        live=live,
+    )
+    show(done, format)
