@@ -84,6 +84,7 @@ ITEM_LISTS = ("products", "items")
 
 _FIELDS = tuple(FIELD_NAMES.items())
 _ITEM_FIELDS = tuple(f for f in _FIELDS if f[0] not in ("cart_id", "order_id"))
+_LINE_FIELDS = tuple(f for f in _ITEM_FIELDS if f[0] != "currency")
 _SHARED_FIELDS = tuple(f for f in _FIELDS if f[0] in ("currency", "cart_id", "order_id"))
 
 
@@ -226,15 +227,14 @@ def _order(told: Told, status: OrderStatus, items: list[Object]) -> Object:
 
 
 def _line(n: int, item: Object) -> Object:
-    found = _fields(item, _ITEM_FIELDS)
+    """An order line; GA4 says that an item without a quantity is one."""
+    found = _fields(item, _LINE_FIELDS)
     line = {"line": n, "quantity": found.pop("quantity", 1)}
     for field, ours in (("product_id",) * 2, ("category",) * 2, ("price", "unit_price")):
         if field in found:
             line[ours] = found[field]
     if name := take(item, "name", "item_name"):
         line["name"] = name
-    if "currency" in found:
-        item["currency"] = found["currency"]
     return line | {"extra": item} if item else line
 
 
@@ -266,9 +266,9 @@ def dialect_table() -> str:
     for dialect, meanings in MEANINGS.items():
         rows += [f"| {dialect} | `{name}` | {_told(m)} |" for name, m in meanings.items()]
     rows += [
-        "| Segment | `page`, `screen` | a `view` of that page |",
-        "| Segment | `identify`, `group`, `alias` | a `click` |",
-        "| both | any other | a `click` with everything in `extra` |",
+        "| Segment | `page`, `screen` | `view` of that page |",
+        "| Segment | `identify`, `group`, `alias` | `click` |",
+        "| both | any other | `click` with everything in `extra` |",
         "",
         "| our field | taken from |",
         "|---|---|",
@@ -282,9 +282,9 @@ def _told(meaning: Meaning) -> str:
     click = f"`{meaning.event_type}`"
     order = f"an order that is `{meaning.status}`"
     if meaning.makes == "click per item and order":
-        return f"a {click} for each product and {order}"
+        return f"{click} for each product, and {order}"
     if meaning.makes == "order":
-        return f"{order}; without products, a {click}"
+        return f"{order}; without products, {click}"
     if meaning.makes == "click per item":
-        return f"a {click} for each item"
-    return f"a {click}" + (f" of page `{meaning.page}`" if meaning.page else "")
+        return f"{click} for each item"
+    return click + (f" of page `{meaning.page}`" if meaning.page else "")

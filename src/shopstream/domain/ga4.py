@@ -70,14 +70,12 @@ def _events(
     message: Object, shared: Object, event_id: str | None, failures: list[Failure]
 ) -> list[tuple[str, Told]]:
     """The events of the Measurement Protocol, each with its path in the message."""
-    _, events = objects_at(message, ("events",), "", failures)
-    if not events and not failures:
+    if not message["events"]:
         wanted = "a list of at least one event"
         failures.append(fault("missing", "events", message["events"], wanted))
+    _, events = objects_at(message, ("events",), "", failures)
     tolds = []
     for n, event in enumerate(events):
-        if type(event) is not dict:
-            continue
         path = f"events[{n}]."
         params = object_at(event, "params", path, failures)
         click = shared | {"timestamp": _time(event, shared["timestamp"], path, failures)}

@@ -104,7 +104,8 @@ def objects_at(
 ) -> tuple[str, list[Object]]:
     """Take the first list of objects that `parent` has out of it: its name and elements.
 
-    ("", []) when there is none or it is empty; what is no list of objects is a failure.
+    ("", []) when there is none or it is empty. What is no list of objects is a failure; an
+    element that is no object is one too, and stands as {}.
     """
     for name in names:
         found = parent.get(name)
@@ -121,7 +122,7 @@ def objects_at(
             more = f"{len(wrong) - FAULTS_MAX} more"
             failures.append(Failure("type", f"{path}{name}", more, "objects"))
         del parent[name]
-        return name, found
+        return name, [element if type(element) is dict else {} for element in found]
     return "", []
 
 

@@ -119,8 +119,9 @@ def _around(message: Object, envelope: Object, failures: list[Failure]) -> Objec
 def _merged(under: Object, over: Object) -> Object:
     for name, value in over.items():
         below = under.get(name)
-        both = type(below) is dict and type(value) is dict
-        under[name] = _merged(below, value) if both else value
+        if isinstance(below, dict) and isinstance(value, dict):
+            value = _merged(below, value)
+        under[name] = value
     return under
 
 
