@@ -139,3 +139,11 @@ def start_again(shopper: Shopper, slot: int, key: str, made_us: int) -> None:
     known = [NEVER, times] if isinstance(times, int) else times
     floor = max(known[0], made_us)
     shopper.seen[place] = [floor, *(t for t in known[1:] if t > floor)]
+
+
+def counted_within(shopper: Shopper, rule: Rule, slot: int, key: str, at_us: int) -> int:
+    """How many events for this key count towards an offer at `at_us`."""
+    times = shopper.seen.get(_place(slot, key))
+    known = [] if times is None else [times] if isinstance(times, int) else times[1:]
+    within_us = -NEVER if rule.within_us is None else rule.within_us
+    return sum(0 <= at_us - t <= within_us for t in known)

@@ -69,6 +69,15 @@ def last_blocked(shopper: Shopper, rule: Rule, key: str) -> int:
     return latest
 
 
+def since(rule: Rule, at_us: int) -> int:
+    """From when on an event that the rule is `without` forbids an offer at `at_us`.
+
+    One after `at_us`, which happens when events arrive late, forbids it too.
+    """
+    # NEVER itself is what `last_blocked` says when there was none.
+    return NEVER + 1 if rule.within_us is None else at_us - rule.within_us
+
+
 def refusal(shopper: Shopper, rule: Rule, at_us: int) -> Refusal | None:
     """Why the rule makes this user no offer at this time, by what it has already made."""
     made = shopper.made.get(rule.name) if shopper.made else None

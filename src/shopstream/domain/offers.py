@@ -7,13 +7,24 @@ any beginning of a history goes on as one that was observed all along.
 
 from collections.abc import Callable, Iterable
 from datetime import UTC
+from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeAlias, get_args
 
 from shopstream.domain.carts import Cart
 from shopstream.domain.counting import Counter, counter, start_again
-from shopstream.domain.decision import About, make_offer, note, permitted, time_of, us_of, withdraw
+from shopstream.domain.decision import (
+    About,
+    make_offer,
+    note,
+    permitted,
+    since,
+    time_of,
+    us_of,
+    withdraw,
+)
 from shopstream.domain.durations import DURATION_US_MAX, show_us
+from shopstream.domain.explain import Explanation, explain_history
 from shopstream.domain.idling import (
     CartRule,
     Effect,
@@ -27,7 +38,7 @@ from shopstream.domain.idling import (
     worth_less,
 )
 from shopstream.domain.rule import CART_ACTIVITY, Rule, canonical
-from shopstream.domain.shoppers import NEVER, Budget, Idle, Shopper, Timer, no_timer
+from shopstream.domain.shoppers import Budget, Idle, Shopper, Timer, no_timer
 from shopstream.events import Click, EventType, Offer
 
 __all__ = ["Budget", "History", "RuleSet", "Shopper", "Timer"]
@@ -146,7 +157,7 @@ class RuleSet:
             if key is None:
                 continue
             rule = counting.rule
-            if permitted(shopper, rule, key, _since(rule, at_us), at_us, budget):
+            if permitted(shopper, rule, key, since(rule, at_us), at_us, budget):
                 offer = counting.offer(click, key, event_id, at_us, historical)
                 note(shopper, offer, at_us)
                 if rule.count > 1:
@@ -160,29 +171,43 @@ class RuleSet:
         An offer counts as made when it is among `offers`, whatever the rules would say now.
         Arms no timers and takes no budget: both are kept elsewhere.
         """
-        shopper = Shopper()
-        made: dict[str, list[Offer]] = {}
-        for offer in offers:
-            if offer.user_id == user_id:
-                made.setdefault(offer.trigger, []).append(offer)
+        shopper, made = Shopper(), _by_trigger(user_id, offers)
         for click, event_id, at_us, historical in events:
-            self._fold(shopper, click, event_id, at_us, historical)
-            for offer in made.pop(event_id, ()):
-                self._recall(shopper, offer)
+            self._fold(made, shopper, click, event_id, at_us, historical)
         for known in made.values():
             for offer in known:
                 note(shopper, offer, us_of(offer.made_at))
         return shopper
 
+    def explain(
+        self, user_id: str, events: History, offers: Iterable[Offer], now_us: int
+    ) -> list[Explanation]:
+        """What each rule came to for this user, and why, newest first within each rule.
+
+        `events` and `offers` are the user's stored ones, as for `restore`.
+        """
+        known = [offer for offer in offers if offer.user_id == user_id]
+        advance = partial(self._fold, _by_trigger(user_id, known))
+        return explain_history(self.rules, self._slots, advance, events, known, now_us)
+
     def _fold(
-        self, shopper: Shopper, click: Click, event_id: str, at_us: int, historical: bool
+        self,
+        made: dict[str, list[Offer]],
+        shopper: Shopper,
+        click: Click,
+        event_id: str,
+        at_us: int,
+        historical: bool,
     ) -> None:
+        """Take a stored event into `shopper`, and what it made out of `made`."""
         effects, countings, _ = self._plans[click.event_type]
         for effect in effects:
             effect(shopper, click, event_id, at_us, historical, no_timer)
         for counting in countings:
             if counting.rule.count > 1:
                 counting.reached(shopper, click, at_us)
+        for offer in made.pop(event_id, ()):
+            self._recall(shopper, offer)
 
     def _recall(self, shopper: Shopper, offer: Offer) -> None:
         """Take up what making `offer` changed, right after the event that triggered it."""
@@ -218,20 +243,19 @@ class RuleSet:
         return offer
 
 
+def _by_trigger(user_id: str, offers: Iterable[Offer]) -> dict[str, list[Offer]]:
+    made: dict[str, list[Offer]] = {}
+    for offer in offers:
+        if offer.user_id == user_id:
+            made.setdefault(offer.trigger, []).append(offer)
+    return made
+
+
 def _window(rule: Rule) -> int:
     """How far back the rule looks."""
     if rule.idle_us is not None:
         return rule.idle_us
     return DURATION_US_MAX if rule.within_us is None else rule.within_us
-
-
-def _since(rule: Rule, at_us: int) -> int:
-    """From when on an event that the rule is `without` forbids an offer at `at_us`.
-
-    One after `at_us`, which happens when events arrive late, forbids it too.
-    """
-    # NEVER itself is what `last_blocked` says when there was none.
-    return NEVER + 1 if rule.within_us is None else at_us - rule.within_us
 
 
 def _idle_offer(rule: Rule, timer: Timer, waiting: Cart | Idle, due_us: int) -> Offer:

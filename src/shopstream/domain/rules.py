@@ -71,8 +71,11 @@ def _read_rule(table: dict[str, Any], number: int, problems: _Problems) -> Rule 
             part = values.pop(key)
             if not isinstance(part, dict):
                 problems.add(label, shown, f"{_show(part)} is not a table such as {{ … }}")
-            else:
-                values[key] = kind(**_read_table(part, keys, label, f"{shown}.", problems))
+                continue
+            known = len(problems.lines)
+            fields = _read_table(part, keys, label, f"{shown}.", problems)
+            if len(problems.lines) == known:
+                values[key] = kind(**fields)
     for key, what in _clashes(values):
         problems.add(label, key, what)
     if len(problems.lines) > before:
