@@ -42,6 +42,7 @@ class Access:
                 f"setting host: {settings.host!r} can be reached by others and there is no write"
                 " key; make one with `shopstream keys add`, or listen on 127.0.0.1"
             )
+        self.limited = self._rates.per_s > 0
         self.open = False
         self.refresh()
 
@@ -83,7 +84,7 @@ class Access:
 
     def spend(self, key: Key | None, events: int) -> None:
         """Raises Refusal 429 when the key sends more than its rate."""
-        if self._rates.per_s:
+        if self.limited:
             self._rates.take(key.id if key else "", events)
 
 

@@ -1,6 +1,6 @@
 """The collector as one ASGI application, and all that it is made of put together."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
@@ -65,9 +65,8 @@ class Collector:
         self.writer.stop()
         self.lookups.close()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         route = ROUTES.get(scope["path"])
         if route is not None:
-            await self._ingest(route, scope, receive, send)
-        else:
-            await self._pages(scope, receive, send)
+            return self._ingest(route, scope, receive, send)
+        return self._pages(scope, receive, send)

@@ -94,6 +94,7 @@ class Ingest:
         self._cors = Cors(settings.cors_origins)
         self._counts = counts
         self._reading = Reading()
+        self._small_bytes = settings.body_bytes_max
         self._limits: dict[str, splitting.Limits] = {
             topic: limits_of(topic, settings) for topic in TOPICS
         }
@@ -138,13 +139,21 @@ class Ingest:
             key = self._access.writer(self._access.presented(headers, query))
             self._access.bind(key, route.topics)
         kind = route.kind
-        body = await self._read(kind, key, headers, receive)
+        message = await receive()
+        if (
+            message["type"] != "http.request"
+            or message["more_body"]
+            or len(body := message["body"]) > self._small_bytes
+            or body[:2] == GZIP_MAGIC
+        ):
+            body = await self._whole(kind, key, message, headers, receive)
         events = split_fast(body, self._limits[kind.topic])
         if events is None:
             return await self._take_slowly(kind, key, body)
         count = len(events)
-        self._access.spend(key, count)
-        outcome = await self._writer.submit(kind, events, len(body))
+        if self._access.limited:
+            self._access.spend(key, count)
+        outcome = await self._writer.submit(kind, events, count, len(body))
         if type(outcome) is not int:
             settled(outcome)
         self._counts.received[kind.topic] += count
@@ -166,7 +175,7 @@ class Ingest:
                 self._access.bind(key, route.topics)
             else:
                 want_keys = True
-        body = await self._read(route.kind, key, headers, receive)
+        body = await self._whole(route.kind, key, await receive(), headers, receive)
         messages = read_messages(route.message_type, body, want_keys=want_keys)
         if want_keys:
             key = self._key_of(route, messages)
@@ -183,8 +192,9 @@ class Ingest:
             await self._keep(kind, key, found)
             return _OK_SEGMENT
         self._access.spend(key, len(found.events))
-        settled(await self._writer.submit(kind, found.events, len(body)))
-        self._counts.received[kind.topic] += len(found.events)
+        count = len(found.events)
+        settled(await self._writer.submit(kind, found.events, count, len(body)))
+        self._counts.received[kind.topic] += count
         return _OK_SEGMENT
 
     def _key_of(self, route: Route, messages: Messages | None) -> Key | None:
@@ -207,10 +217,16 @@ class Ingest:
         )
         raise await self._kept(route.kind, key, not_a_message(route.kind.topic, body, wanted))
 
-    async def _read(
-        self, kind: Kind, key: Key | None, headers: Mapping[bytes, bytes], receive: Receive
+    async def _whole(
+        self,
+        kind: Kind,
+        key: Key | None,
+        message: Message,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
     ) -> bytes:
-        body = await self.body(headers, receive)
+        """The body that begins with `message`, inflated. Bad gzip is kept and refused."""
+        body = await self._reading.rest(message, receive, headers, self._settings.body_bytes_max)
         if body[:2] != GZIP_MAGIC:
             return body
         try:
@@ -221,16 +237,11 @@ class Ingest:
     async def body(
         self, headers: Mapping[bytes, bytes], receive: Receive, bytes_max: int = 0
     ) -> bytes:
-        """The body as sent, within `bytes_max` (default: the setting). Raises Refusal 413 or 503,
-        ClientGone.
+        """A body as sent, of at most `bytes_max` (default: the setting). Raises Refusal 413 or
+        503, ClientGone.
         """
         bytes_max = bytes_max or self._settings.body_bytes_max
-        message = await receive()
-        if message["type"] == "http.request" and not message["more_body"]:
-            body: bytes = message["body"]
-            if len(body) <= bytes_max:
-                return body
-        return await self._reading.rest(message, receive, headers, bytes_max)
+        return await self._reading.rest(await receive(), receive, headers, bytes_max)
 
     async def split(self, kind: Kind, key: Key | None, body: bytes) -> Split:
         """What a body holds that `split_fast` does not read; an unreadable one is kept whole."""

@@ -41,17 +41,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(Refusal(503, "busy", "too many connections; try again", retry_after_s=1))
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
-            return
+        if not self.reading_since:
+            self.reading_since = self.loop.time()
         # Bytes since the last piece of a body: a head, or what pads chunks or follows the last.
         self._quiet_bytes += len(data)
         super().data_received(data)
         if self._quiet_bytes > self.header_bytes_max and not self.transport.is_closing():
             self._refuse(self._head_too_large())
-
-    def on_message_begin(self) -> None:
-        self.reading_since = self.loop.time()
-        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         if len(self.url) > URL_BYTES_MAX:

@@ -150,6 +150,7 @@ def _config(app: Collector, settings: Settings) -> uvicorn.Config:
     )
     return uvicorn.Config(
         app,
+        interface="asgi3",
         http=protocol,
         ws="none",
         lifespan="off",

@@ -36,14 +36,19 @@ class Kind(NamedTuple):
     context: bytes = b""
 
 
-class _Waiting(NamedTuple):
-    done: "asyncio.Future[Outcome]"
-    kind: Kind | None
-    events: list[bytes]
-    entries: list[Entry]
-    progress: Mapping[str, int]
-    events_count: int
-    size: int
+_Waiting: TypeAlias = tuple[
+    "asyncio.Future[Outcome]",
+    int,
+    int,
+    Kind | None,
+    list[bytes],
+    list[Entry],
+    Mapping[str, int],
+]
+"""Who waits, how many events and bytes, and what: events of a kind, or entries and progress."""
+_NO_EVENTS: list[bytes] = []
+_NO_ENTRIES: list[Entry] = []
+_NO_PROGRESS: Mapping[str, int] = {}
 
 
 class Writer:
@@ -59,6 +64,7 @@ class Writer:
     ) -> None:
         self._log = log
         self._queue: SimpleQueue[_Waiting | _Job | None] = SimpleQueue()
+        self._put = self._queue.put
         self._queue_events_max = queue_events_max
         self._make_entry = make_entry
         self._on_broken = on_broken
@@ -75,6 +81,7 @@ class Writer:
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._make_future: Callable[[], asyncio.Future[Outcome]] = self._loop.create_future
         self._thread.start()
 
     def stop(self) -> None:
@@ -100,27 +107,35 @@ class Writer:
         else:
             self.full = None
 
-    def submit(self, kind: Kind, events: list[bytes], size: int) -> "asyncio.Future[Outcome]":
-        """Queue events of `size` bytes; the future gives the outcome. Raises Refusal 503."""
-        return self._put(kind, events, [], {}, len(events), size)
+    def submit(
+        self, kind: Kind, events: list[bytes], count: int, size: int
+    ) -> "asyncio.Future[Outcome]":
+        """Queue `count` events of `size` bytes; the future gives the outcome. Raises Refusal."""
+        if (
+            self.waiting_events + count > self._queue_events_max
+            or self.waiting_bytes + size > QUEUE_BYTES_MAX
+        ):
+            self._ensure_room(count, size)
+        self.waiting_events += count
+        self.waiting_bytes += size
+        done = self._make_future()
+        self._put((done, count, size, kind, events, _NO_ENTRIES, _NO_PROGRESS))
+        return done
 
     def submit_entries(
         self, entries: list[Entry], progress: Mapping[str, int], size: int
     ) -> "asyncio.Future[Outcome]":
         """Queue whole entries, which stay together in one append. Raises Refusal 503."""
         count = sum(len(e.events) for e in entries)
-        return self._put(None, [], entries, progress, count, size)
+        self._ensure_room(count, size)
+        self.waiting_events += count
+        self.waiting_bytes += size
+        done = self._make_future()
+        self._put((done, count, size, None, _NO_EVENTS, entries, progress))
+        return done
 
-    def _put(
-        self,
-        kind: Kind | None,
-        events: list[bytes],
-        entries: list[Entry],
-        progress: Mapping[str, int],
-        count: int,
-        size: int,
-    ) -> "asyncio.Future[Outcome]":
-        if self.broken is not None or self._loop is None:
+    def _ensure_room(self, count: int, size: int) -> None:
+        if self.broken is not None:
             raise broken()
         if self.waiting_events and (
             self.waiting_events + count > self._queue_events_max
@@ -132,21 +147,16 @@ class Writer:
                 f"{self.waiting_events:,} events wait for the disk; try again",
                 retry_after_s=1,
             )
-        done: asyncio.Future[Outcome] = self._loop.create_future()
-        self.waiting_events += count
-        self.waiting_bytes += size
-        self._queue.put(_Waiting(done, kind, events, entries, progress, count, size))
-        return done
 
     def _run(self) -> None:
         while True:
             item = self._queue.get()
             group: list[_Waiting] = []
             count = size = 0
-            while isinstance(item, _Waiting):
+            while type(item) is tuple:
                 group.append(item)
-                count += item.events_count
-                size += item.size
+                count += item[1]
+                size += item[2]
                 if count >= GROUP_EVENTS_MAX or size >= GROUP_BYTES_MAX:
                     break
                 try:
@@ -157,13 +167,14 @@ class Writer:
                 self._commit(group)
             if item is None:
                 return
-            if not isinstance(item, _Waiting):
+            if callable(item):
                 item()
 
     def _commit(self, group: list[_Waiting]) -> None:
         progress: dict[str, int] = {}
-        for waiting in group:
-            progress.update(waiting.progress)
+        for *_, more in group:
+            if more:
+                progress.update(more)
         outcome = self._append(self._entries(group), progress)
         assert self._loop is not None  # noqa: S101 - `submit` refuses before `start`
         self._loop.call_soon_threadsafe(self._settle, group, outcome)
@@ -172,13 +183,13 @@ class Writer:
         now_us = time.time_ns() // 1000
         merged: dict[Kind, list[bytes]] = {}
         entries: list[Entry] = []
-        for waiting in group:
-            if waiting.kind is None:
-                entries += waiting.entries
-            elif (events := merged.get(waiting.kind)) is None:
-                merged[waiting.kind] = list(waiting.events)
+        for _, _, _, kind, events, whole, _ in group:
+            if kind is None:
+                entries += whole
+            elif (together := merged.get(kind)) is None:
+                merged[kind] = list(events)
             else:
-                events += waiting.events
+                together += events
         made = [self._make_entry(kind, events, now_us) for kind, events in merged.items()]
         return made + entries
 
@@ -203,11 +214,11 @@ class Writer:
         return end
 
     def _settle(self, group: list[_Waiting], outcome: Outcome) -> None:
-        for waiting in group:
-            self.waiting_events -= waiting.events_count
-            self.waiting_bytes -= waiting.size
-            if not waiting.done.done():
-                waiting.done.set_result(outcome)
+        for done, count, size, *_ in group:
+            self.waiting_events -= count
+            self.waiting_bytes -= size
+            if not done.done():
+                done.set_result(outcome)
         if isinstance(outcome, LogBroken):
             self._on_broken(outcome)
 
