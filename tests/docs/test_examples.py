@@ -59,7 +59,6 @@ class Reader:
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("SHOPSTREAM_")} | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "SHOPSTREAM_PORT": str(self.port),
-            "COLUMNS": "100",
             "NO_COLOR": "1",
             "TERM": "dumb",
         }

@@ -8,7 +8,7 @@ import typer
 from shopstream.cli.app import app, rules_app
 from shopstream.cli.options import DataDir, Format, User
 from shopstream.cli.printing import settings_of, show
-from shopstream.cli.tables import as_json, rule_rows
+from shopstream.cli.tables import as_json, offer_rows, rule_rows
 from shopstream.errors import ConfigError
 from shopstream.events import Topic
 
@@ -28,7 +28,7 @@ def offers(
     """
     from shopstream.lookups import offers_of
 
-    show(offers_of(settings_of(data_dir), user), format)
+    show(offers_of(settings_of(data_dir), user), format, offer_rows)
 
 
 @app.command()
@@ -89,4 +89,5 @@ def rules_explain(
     """
     from shopstream.lookups import explain
 
-    show(explain(settings_of(data_dir), user), format)
+    columns = ("rule", "key", "outcome", "text")
+    show(explain(settings_of(data_dir), user), format, columns=columns)

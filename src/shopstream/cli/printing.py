@@ -61,4 +61,5 @@ def show(
         return
     from rich.console import Console
 
-    Console().print(as_table(rows(value), columns))
+    found = rows(value)
+    Console().print(as_table(found, columns) if found else "none")

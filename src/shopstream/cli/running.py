@@ -103,7 +103,8 @@ def status(data_dir: DataDir = None, format: Format = None) -> None:
     """
     from shopstream.monitoring import status as status_of
 
-    show(status_of(settings_of(data_dir)), format)
+    columns = ("stage", "running", "position", "lag", "events_per_s", "detail")
+    show(status_of(settings_of(data_dir)), format, columns=columns)
 
 
 @app.command()
@@ -131,13 +132,18 @@ def check(data_dir: DataDir = None, format: Format = None) -> None:
 def doctor(data_dir: DataDir = None, format: Format = None) -> None:
     """Look for what could go wrong here and say what to do about it.
 
+    Exits 1 when something won't work as it is.
+
     \b
     Examples:
       $ shopstream doctor
     """
     from shopstream.doctor import diagnose
 
-    show(diagnose(settings_of(data_dir)), format)
+    findings = diagnose(settings_of(data_dir))
+    show(findings, format)
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -24,7 +24,7 @@ from shopstream.cli.options import (
     pairs,
 )
 from shopstream.cli.printing import logged, say, show
-from shopstream.cli.tables import progress_bar
+from shopstream.cli.tables import progress_bar, replay_rows
 from shopstream.leash import end_with
 
 
@@ -122,4 +122,4 @@ def replay(
         dry_run=dry_run,
         live=live,
     )
-    show(done, format)
+    show(done, format, replay_rows)

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from shopstream.domain.rule import Rule
+    from shopstream.events import Offer
     from shopstream.ledger import CheckReport
     from shopstream.monitoring import Standing
+    from shopstream.quarantine import ReplayReport
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -52,6 +54,39 @@ def as_table(rows: Rows, columns: Sequence[str] = ()) -> "Table":
 def check_rows(report: "CheckReport") -> list[dict[str, Any]]:
     """What `check` counted, by topic."""
     return [{"topic": topic} | msgspec.to_builtins(c) for topic, c in report.topics.items()]
+
+
+def replay_rows(report: "ReplayReport") -> list[dict[str, Any]]:
+    """What a replay did; of a dry run also what it would have sent."""
+    counts = msgspec.to_builtins(report)
+    examples = counts.pop("examples")
+    rows = [{"field": name.replace("_", " "), "value": n} for name, n in counts.items()]
+    if report.dry_run:
+        rows += [{"field": "would send", "value": example["event"]} for example in examples]
+    return rows
+
+
+def offer_rows(offers: Iterable["Offer"]) -> list[dict[str, Any]]:
+    """Offers as a person asks about them; the JSON has every field."""
+    return [
+        {
+            "rule": offer.rule,
+            "gives": f"{offer.percent or offer.amount} {offer.currency or '%'}",
+            "reason": offer.reason,
+            "made": f"{offer.made_at:%Y-%m-%d %H:%M:%S}",
+            "expires": f"{offer.expires_at:%Y-%m-%d %H:%M:%S}",
+            "state": _state(offer),
+        }
+        for offer in offers
+    ]
+
+
+def _state(offer: "Offer") -> str:
+    if offer.moot:
+        return "moot"
+    if offer.held_out:
+        return "held out"
+    return "historical" if offer.historical else "delivered"
 
 
 def rule_rows(rules: Iterable["Rule"]) -> list[dict[str, Any]]:
