@@ -175,7 +175,10 @@ class RocksTables:
             found.seek(low)
         step = found.prev if reverse else found.next
         while found.valid():
-            yield found.key(), found.value()
+            key = found.key()
+            if key < low:
+                return  # going backwards, the iterator doesn't keep to its lower bound
+            yield key, found.value()
             step()
 
     def batch(self) -> RocksBatch:
