@@ -143,8 +143,14 @@ def _fields(source: Object, fields: tuple[tuple[str, tuple[str, ...]], ...]) -> 
                 del source[name]
                 found[field] = _SETTLED[field](value)
                 break
-    if "product_id" not in found and (name_of_item := source.get("item_name")):
-        found["product_id"] = name_of_item
+    return found
+
+
+def _item_fields(item: Object, fields: tuple[tuple[str, tuple[str, ...]], ...]) -> Object:
+    """The fields of an item; GA4 lets one without an id go by its name."""
+    found = _fields(item, fields)
+    if "product_id" not in found and (name := item.get("item_name")):
+        found["product_id"] = name
     return found
 
 
@@ -190,7 +196,7 @@ def _clicks(told: Told, meaning: Meaning, named: str, items: list[Object]) -> li
     clicks = []
     for n, item in enumerate(items, 1):
         left = dict(item)
-        click = shared | _fields(left, _ITEM_FIELDS)
+        click = shared | _item_fields(left, _ITEM_FIELDS)
         extra: Object = {"event": told.name}
         properties: Object = {named: [left]} if left else {}
         if n == 1 and not meaning.status:
@@ -228,7 +234,7 @@ def _order(told: Told, status: OrderStatus, items: list[Object]) -> Object:
 
 def _line(n: int, item: Object) -> Object:
     """An order line; GA4 says that an item without a quantity is one."""
-    found = _fields(item, _LINE_FIELDS)
+    found = _item_fields(item, _LINE_FIELDS)
     line = {"line": n, "quantity": found.pop("quantity", 1)}
     for field, ours in (("product_id",) * 2, ("category",) * 2, ("price", "unit_price")):
         if field in found:
@@ -274,7 +280,9 @@ def dialect_table() -> str:
         "|---|---|",
     ]
     for field, names in FIELD_NAMES.items():
-        rows.append(f"| `{field}` | {', '.join(f'`{name}`' for name in names)} |")
+        told = ", ".join(f"`{name}`" for name in names)
+        last = ", an item's `item_name`" if field == "product_id" else ""
+        rows.append(f"| `{field}` | {told}{last} |")
     return "\n".join(rows) + "\n"
 
 
