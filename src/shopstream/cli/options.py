@@ -40,7 +40,7 @@ Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]
 SupervisedBy = Annotated[
     int, typer.Option(hidden=True, help="Process id of a supervisor to end with; 0 is none.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing when done.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and no report.")]
 User = Annotated[str, typer.Argument(metavar="USER", help="The user's id.")]
 
 SimulatedKind = Annotated[

@@ -56,7 +56,7 @@ def simulate(
 
     end_with(supervised_by)
     found = logged(data_dir)
-    with progress_bar("simulating") as told:
+    with progress_bar("simulating", hidden=quiet) as told:
         done = run_simulation(
             found,
             kind,

@@ -159,7 +159,7 @@ class Progress(Protocol):
 
 
 @contextmanager
-def progress_bar(doing: str) -> Iterator[Progress]:
+def progress_bar(doing: str, *, hidden: bool = False) -> Iterator[Progress]:
     """A bar on standard error when that is a terminal, else nothing."""
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -173,7 +173,7 @@ def progress_bar(doing: str) -> Iterator[Progress]:
         events_column,
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=hidden or not console.is_terminal,
     ) as bars:
         task = bars.add_task(doing, total=None, events=0)
 
