@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shopstream.domain.browsers import agent_of
@@ -16,6 +16,8 @@ from shopstream.events import Failure, Topic
 
 RECEIVED_US = 1_795_228_000_000_000
 READERS = (read_segment, read_ga4)
+# Messages take long to make up; on a busy machine that says nothing about what is tested.
+SLOWLY = [HealthCheck.too_slow]
 
 scalars = (
     st.none()
@@ -112,7 +114,7 @@ def read_all(raw: bytes, around: bytes = b"") -> None:
             read_event(topic, event, RECEIVED_US, Limits())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOWLY)
 @given(messages, context)
 def test_any_message_gives_events_or_says_what_is_wrong(message: Any, around: Any) -> None:
     raw = json.dumps(message).encode()
@@ -120,14 +122,14 @@ def test_any_message_gives_events_or_says_what_is_wrong(message: Any, around: An
     read_all(raw, json.dumps({"context": around, "type": "track"}).encode())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOWLY)
 @given(st.binary(max_size=40) | anything.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_give_events_or_say_what_is_wrong(raw: bytes) -> None:
     read_all(raw)
     read_all(b'{"type":"page","userId":"u"}', raw)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOWLY)
 @given(messages)
 def test_a_message_read_twice_gives_the_same(message: Any) -> None:
     raw = json.dumps(message).encode()
