@@ -11,10 +11,11 @@ from typing import NamedTuple
 import msgspec
 
 from benchmarks.figures import Bench, Figure
-from benchmarks.load import Sent
+from benchmarks.load import WARM_UP_S, Sent
 from benchmarks.processes import (
     SHOPSTREAM,
     RunFailed,
+    cpu_s,
     free_port,
     rss_peak_mib,
     running,
@@ -38,6 +39,14 @@ class Shape(NamedTuple):
     target: int
 
 
+class Served(NamedTuple):
+    """What was sent, the server's processor time for a request, and its peak memory."""
+
+    sent: Sent
+    request_us: float
+    rss_mib: float
+
+
 SHAPES = (
     Shape("1 a request", 1, 64, False, 100_000, 25_000),
     Shape("100 a request, NDJSON", 100, 32, False, 200_000, 350_000),
@@ -52,16 +61,17 @@ def measure(bench: Bench) -> list[Figure]:
         for server in (_COMMIT, _DECODE, _OURS):
             if server == _DECODE and shape.array:
                 continue  # it takes NDJSON only, and the limit is the same
-            sent, rss_mib = _serve(bench, server, shape)
-            found += _figures(server, shape, sent)
+            served = _serve(bench, server, shape)
+            found.append(_figure(server, shape, served))
             if server == _OURS:
                 name = f"{_OURS}, {shape.name}: peak memory"
-                found.append(Figure(job=JOB, name=name, value=rss_mib, unit="MiB", less=True))
+                memory = Figure(job=JOB, name=name, value=served.rss_mib, unit="MiB", less=True)
+                found.append(memory)
     return found
 
 
-def _serve(bench: Bench, server: str, shape: Shape) -> tuple[Sent, float]:
-    """Start a server, send to it for some seconds, end it: what was sent, its peak MiB."""
+def _serve(bench: Bench, server: str, shape: Shape) -> Served:
+    """Start a server, send to it for some seconds, end it."""
     folder = bench.folder / "collector"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -77,10 +87,13 @@ def _serve(bench: Bench, server: str, shape: Shape) -> tuple[Sent, float]:
     log = folder / "server.txt"
     with running(command, log, on=cores[:1]) as process:
         wait_for_port(port, process, log)
+        before_s = cpu_s(process.pid)
         sent = _send(bench, shape, port, folder, cores[-1])
+        used_s = cpu_s(process.pid) - before_s
         rss_mib = rss_peak_mib(process.pid)
     shutil.rmtree(folder)
-    return sent, rss_mib
+    requests = sent.requests / sent.seconds * (sent.seconds + WARM_UP_S)
+    return Served(sent, used_s / requests * 1e6, rss_mib)
 
 
 def _send(bench: Bench, shape: Shape, port: int, folder: Path, core: int) -> Sent:
@@ -101,20 +114,19 @@ def _send(bench: Bench, shape: Shape, port: int, folder: Path, core: int) -> Sen
     return sent
 
 
-def _figures(server: str, shape: Shape, sent: Sent) -> list[Figure]:
-    ours = server == _OURS
-    rate = sent.requests * shape.per_request / sent.seconds
-    name = f"{server}, {shape.name}"
-    note = f"p50 {sent.p50_ms:.1f} ms, p99 {sent.p99_ms:.1f} ms; client {sent.busy:.0%} busy"
-    return [
-        Figure(
-            job=JOB,
-            name=name,
-            value=rate,
-            unit="events/s",
-            kind="ours" if ours else "limit",
-            against=f"{_COMMIT}, {shape.name}" if ours else "",
-            target=shape.target if ours else 0,
-            note=note,
-        )
-    ]
+def _figure(server: str, shape: Shape, served: Served) -> Figure:
+    ours, sent = server == _OURS, served.sent
+    return Figure(
+        job=JOB,
+        name=f"{server}, {shape.name}",
+        value=sent.requests * shape.per_request / sent.seconds,
+        unit="events/s",
+        kind="ours" if ours else "limit",
+        against=f"{_COMMIT}, {shape.name}" if ours else "",
+        target=shape.target if ours else 0,
+        note=(
+            f"p50 {sent.p50_ms:.1f} ms, p99 {sent.p99_ms:.1f} ms;"
+            f" about {served.request_us:,.0f} µs of processor time a request;"
+            f" client {sent.busy:.0%} busy"
+        ),
+    )

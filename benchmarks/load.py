@@ -18,7 +18,7 @@ import uvloop
 
 from benchmarks.events import batches
 
-_WARM_UP_S = 0.5
+WARM_UP_S = 0.5
 
 
 class Sent(msgspec.Struct):
@@ -126,7 +126,7 @@ async def send(made: list[bytes], port: int, connections: int, seconds: float) -
             lambda: Connection(following), "127.0.0.1", port, family=socket.AF_INET
         )
         clients.append(client)
-    await asyncio.sleep(_WARM_UP_S)
+    await asyncio.sleep(WARM_UP_S)
     for client in clients:
         client.took.clear()
     started, cpu_started = time.perf_counter(), time.process_time()

@@ -54,18 +54,28 @@ def wait(process: subprocess.Popen[bytes], log: Path, *, timeout_s: float = 600)
     """
     started = time.perf_counter()
     pid = 0
-    while not pid:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if not pid and time.perf_counter() - started > timeout_s:
-            _kill_group(process.pid)
-            pid, status, usage = os.wait4(process.pid, 0)
-        time.sleep(0.002)
+    try:
+        while not pid:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if not pid and time.perf_counter() - started > timeout_s:
+                kill(process)
+                pid, status, usage = os.wait4(process.pid, 0)
+            time.sleep(0.002)
+    except KeyboardInterrupt:
+        kill(process)
+        raise
     wall_s = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         command = " ".join(map(str, process.args)) if isinstance(process.args, list) else ""
         raise RunFailed(f"{command} ended with {process.returncode}: {_tail(log)}")
     return Used(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a program and all it started, at once; nothing when it has ended."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -81,7 +91,7 @@ def running(
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(20)
-        _kill_group(process.pid)
+        kill(process)
         process.wait()
 
 
@@ -116,11 +126,6 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> Non
                 return
         time.sleep(0.05)
     raise RunFailed(f"nothing listens on port {port}: {_tail(log)}")
-
-
-def _kill_group(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
 
 
 def _tail(log: Path) -> str:

@@ -11,7 +11,7 @@ from benchmarks.events import batches
 from benchmarks.figures import Bench, Figure
 from benchmarks.filling import data_dir
 from benchmarks.limits import decode_s
-from benchmarks.processes import SHOPSTREAM, Used, start, wait
+from benchmarks.processes import SHOPSTREAM, Used, kill, start, wait
 
 JOB = "processor"
 _LIMIT = "decode and validate only, one process"
@@ -45,8 +45,12 @@ def process(root: Path, shards: int) -> tuple[float, list[Used]]:
     Raises RunFailed when one of them fails.
     """
     started = time.perf_counter()
-    running = [start(_command(root, shard), _output(root, shard), on=()) for shard in range(shards)]
-    used = [wait(process, _output(root, shard)) for shard, process in enumerate(running)]
+    running = [start(_command(root, shard), _output(root, shard)) for shard in range(shards)]
+    try:
+        used = [wait(process, _output(root, shard)) for shard, process in enumerate(running)]
+    finally:
+        for process in running:
+            kill(process)
     return time.perf_counter() - started, used
 
 
