@@ -21,7 +21,7 @@ def facts() -> dict[str, str]:
     return {
         "processor": f"{len(os.sched_getaffinity(0))} cores of {_processor()}",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
-        "system": f"{platform.system()} {platform.release().split("-")[0]}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "Python": platform.python_version(),
         "libraries": ", ".join(f"{p} {importlib.metadata.version(p)}" for p in _OURS)
         + f" (SQLite {apsw.sqlite_lib_version()})",
