@@ -111,6 +111,7 @@ def test_lines_of_a_whole_shop_name_their_topic(capfdbinary: Any) -> None:
 def test_a_data_directory_gets_entries_in_its_log(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "data")
     report = run_simulation(settings, "shop", count=2_000)
+    assert report.direct
     received = open_engine(settings).read_log().received()
     assert received == {(topic, "simulate"): n for topic, n in report.sent.items()}
 

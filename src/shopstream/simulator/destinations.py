@@ -29,9 +29,10 @@ _TOPIC_OF_LINE = b'{"topic":"%s",'
 
 class Destination(Protocol):
     """Takes batches. A batch has at most `bytes_max` bytes, line ends counted, unless it is one
-    event; and at most `events_max` events.
+    event; and at most `events_max` events. `direct`: this process writes a data directory's log.
     """
 
+    direct: bool
     bytes_max: int
     events_max: int
 
@@ -43,6 +44,7 @@ class Destination(Protocol):
 
 
 class _Closing:
+    direct = False
     events_max = 1 << 30
 
     def close(self) -> None:
@@ -176,6 +178,7 @@ class FeedDestination(_Closing):
     events_max = HTTP_EVENTS_MAX
 
     def __init__(self, feed: Feed, now_us: Callable[[], int]) -> None:
+        self.direct = feed.direct
         self._feed = feed
         self._now_us = now_us
 

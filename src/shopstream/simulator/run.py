@@ -30,12 +30,13 @@ def _untold(done: int, total: int) -> None:
 
 @dataclass
 class SimulationReport:
-    """What was sent."""
+    """What was sent. `direct`: into a log that no running stage reads yet."""
 
     sent: dict[str, int] = field(default_factory=dict)
     batches: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    direct: bool = False
 
     @property
     def events(self) -> int:
@@ -94,6 +95,7 @@ def run_simulation(
     began = clock()
     paced = _paced(events, rate, clock, sleep) if rate else ((e, False) for e in events)
     destination = _open(settings, to, write_key, clock, name_topics=kind == "shop")
+    report.direct = destination.direct
     try:
         for topic, batch in batches(paced, batch_size, destination):
             destination.send(topic, batch)
