@@ -76,7 +76,7 @@ def _ours(bench: Bench, shards: int, wanted: Made) -> Figure:
         less=True,
         target=(10.0 if shards == 1 else 6.0) * bench.events / 2_000_000,
         against=_DICTS,
-        note=f"{viewed:,} + {left:,} offers, {same} the independent computation",
+        note=f"{viewed:,} + {left:,} offers, {same} the second implementation",
     )
 
 

@@ -1,7 +1,7 @@
 """The offers job in memory: msgspec and dicts, nothing stored: `dict_offers.py INPUT [KEYS_MAX]`.
 
-The least that any Python can do for this job, and an independent computation of its answer. Takes
-the events as our processor does: a thousand at a time as they arrived, each thousand in the order
+What Python does in memory for this job, and a second implementation of its rules. Takes the
+events as our processor does: a thousand at a time as they arrived, each thousand in the order
 of event time; then the timers fire that the latest event time has passed. With KEYS_MAX it
 remembers of a user no more products than our processor does, and must then make the very same
 offers. Prints JSON: seconds, and the offers of each rule.
