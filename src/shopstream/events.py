@@ -222,10 +222,10 @@ class Entry(Struct, array_like=True, gc=False, kw_only=True):
     events is then a `Rejection` as JSON), or `resolved` (each of its events is the id of a
     rejection that the entries beside it replay; counts no units). `source` is what the ledger
     counts under (`http`, `simulate`, `load:rees46`, `replay`); `identity` is the source that order
-    ids belong to, when it differs. `context` holds the envelope of a Segment batch (`context`, `sentAt`) as JSON.
-    `lines` gives the line number in `origin` (a file) of each event. `units` is what the sender
-    counts: events, or invoice lines with `on_bad_line = "quarantine_line"`. `watermark_us` is how
-    far event time has come in a historical source, 0 when unknown.
+    ids belong to, when it differs. `context` holds the envelope of a Segment batch (`context`,
+    `sentAt`) as JSON. `lines` gives the line number in `origin` (a file) of each event. `units` is
+    what the sender counts: events, or invoice lines with `on_bad_line = "quarantine_line"`.
+    `watermark_us` is how far event time has come in a historical source, 0 when unknown.
     """
 
     topic: str

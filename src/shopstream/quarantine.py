@@ -197,7 +197,7 @@ def _entries(record: QuarantineRecord, raw: bytes, *, live: bool) -> list[Entry]
         topic=topic,
         events=[raw],
         source="replay",
-        received_us=now_us,
+        received_us=now_us if record.dialect == "shopstream" else record.received_us,
         units=units_of(topic, raw, record.on_bad_line),
         dialect=record.dialect,
         historical=not live,

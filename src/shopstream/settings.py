@@ -84,7 +84,7 @@ class Settings:
         ["console://"],
         "Where alerts go: `console://`, `file://PATH`, `http(s)://…` (webhook) or an Apprise URL.",
     )
-    notify_tries_max: int = _setting(12, "Tries to deliver an alert before it is a dead letter.")
+    notify_tries_max: int = _setting(20, "Tries to deliver an alert before it is a dead letter.")
     notify_timeout: timedelta = _setting(timedelta(seconds=10), "How long a receiver may take.")
     notify_private_addresses: bool = _setting(
         False, "Let webhooks go to private and loopback addresses."

@@ -20,6 +20,7 @@ from shopstream.domain.carts import Cart
 from shopstream.domain.partition import shard_of_key
 from shopstream.errors import ShopstreamError
 from shopstream.events import ID_BYTES_MAX, Offer
+from shopstream.flows.people import open_carts
 from shopstream.ports import Tables
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ _FRESH_S = 0.02
 
 _T = TypeVar("_T")
 _decode_offer = msgspec.json.Decoder(Offer).decode
-_decode_carts = msgspec.json.Decoder(dict[str, Cart]).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -76,8 +76,7 @@ class Lookups:
         """The user's open carts, the one last touched first."""
 
         def read(tables: Tables) -> bytes:
-            stored = tables.get("carts", user_id)
-            carts = _decode_carts(stored).values() if stored else ()
+            carts = open_carts(tables, user_id).values()
             newest = sorted(carts, key=lambda cart: cart.touched_us, reverse=True)
             return _encode({"user_id": user_id, "carts": [_shown_cart(cart) for cart in newest]})
 

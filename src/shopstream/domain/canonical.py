@@ -4,7 +4,6 @@ Canonical means: our field names, UTC times, amounts of at most four decimals (D
 unknown fields under `extra` exactly as they were sent.
 """
 
-from collections.abc import Mapping
 from datetime import UTC
 from decimal import ROUND_HALF_EVEN, Decimal
 from hashlib import blake2b
@@ -87,11 +86,6 @@ def encode(event: Struct) -> bytes:
 def content_id(event: Event) -> str:
     """The id of a canonical event whose sender gave none: a hash of all it says."""
     return blake2b(_encode_sorted(event), digest_size=16).hexdigest()
-
-
-def encode_carts(carts: Mapping[str, Struct]) -> bytes:
-    """A user's open carts by key, as they are stored."""
-    return _encode(carts)
 
 
 def same_content(stored: Struct, arrived: Struct, *, ignoring: frozenset[str]) -> bool:

@@ -30,7 +30,10 @@ class _SegmentKey(Struct, gc=False, rename="camel"):
 
 class _GaKey(Struct, gc=False):
     user_id: _Id = None
+    userId: _Id = None  # noqa: N815  # GA4's own spellings
     client_id: _Id = None
+    clientId: _Id = None  # noqa: N815
+    app_instance_id: _Id = None
 
 
 _our_key = msgspec.json.Decoder(_OurKey).decode
@@ -48,21 +51,26 @@ def partition_key(topic: str, dialect: str, raw: bytes) -> str:
     try:
         if dialect == "segment":
             envelope = _segment_key(raw)
-            found = envelope.user_id or envelope.anonymous_id
+            found = _first(envelope.user_id, envelope.anonymous_id)
         elif dialect == "ga4":
             ga = _ga_key(raw)
-            found = ga.user_id or ga.client_id
+            found = _first(ga.user_id, ga.userId, ga.client_id, ga.clientId, ga.app_instance_id)
         else:
             ours = _our_key(raw)
             if topic == "orders":
-                found = ours.customer_id or ours.order_id
+                found = _first(ours.customer_id, ours.order_id)
             elif topic == "stock":
                 found = ours.product_id
             else:
-                found = ours.user_id or ours.client_id
+                found = _first(ours.user_id, ours.client_id)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ""
     return "" if found is None else str(found)
+
+
+def _first(*ids: _Id) -> _Id:
+    """The first that is given: 0 is an id, absent and empty are not."""
+    return next((found for found in ids if found is not None and found != ""), None)
 
 
 def split(entry: Entry, shards: int) -> list[Entry | None]:

@@ -8,12 +8,11 @@ goes to `domain.validation` for the full answer.
 from collections.abc import Iterable
 from decimal import InvalidOperation
 from operator import attrgetter, itemgetter
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from shopstream.domain.canonical import (
     content_id,
     encode,
-    encode_carts,
     read_stored,
     same_content,
     settle,
@@ -29,8 +28,9 @@ from shopstream.flows.timers import Timers
 from shopstream.flows.work import ACCEPTED, DUPLICATE, FlowConfig, Work
 from shopstream.ports import Tables
 
-CART_EVENTS = frozenset({"add_to_cart", "remove_from_cart", "begin_checkout", "purchase"})
+CURRENCIES_OR_NONE: frozenset[str | None] = CURRENCIES | {None}
 BAD = (Invalid, InvalidOperation, OverflowError, *UNREADABLE)
+_OURS_BY_NOW = frozenset({"translated", "rejected"})
 _MADE_ON_THE_WAY = frozenset({"session_id", "user_type", "event_id"})
 
 Arrived: TypeAlias = tuple[int, Click, Person, bytes | None]
@@ -50,71 +50,130 @@ class Clicks:
         self._config = config
         self._arrived: dict[bool, list[Arrived]] = {False: [], True: []}
         self._touched: list[Person] = []
-        self._carts_touched: dict[str, Person] = {}
         self._derived: dict[str, int] = {}
         self._index: dict[tuple[str, str], tuple[Click, bytes | None]] = {}
         self._indexed = {False: 0, True: 0}
 
     def take(self, entry: Entry, work: Work) -> None:
-        """Read and dedupe an entry of our own dialect; its good events wait for `apply`."""
-        limits = self._config.limits
-        latest_us = entry.received_us + limits.future_us
-        young, find = self._people.young, self._people.find
-        arrived, key = self._arrived[entry.historical], work.key
+        """Read and dedupe an entry; its good events wait for `apply`.
+
+        All events are looked at together, one property after the other, which costs half of
+        looking at them one by one; that is done only where the whole does not pass.
+        """
+        arrived = self._arrived[entry.historical]
         before = len(arrived)
-        all_plain = plain(b"".join(entry.events))
-        for n, raw in enumerate(entry.events):
-            try:
-                click = decode_click(raw)
-                at_us = round(click.timestamp.timestamp() * 1e6)
-                price = click.price
-                if (
-                    not EARLIEST_US <= at_us <= latest_us
-                    or (price is not None and not 0 <= price < AMOUNT_LIMIT)
-                    or (click.currency is not None and click.currency not in CURRENCIES)
-                    or not (all_plain or plain(raw))
-                ):
-                    click, at_us = read_click(raw, entry.received_us, limits)
-            except BAD:
-                rejection = reject("clicks", raw, entry.received_us, limits)
-                self.quarantine(rejection, entry, n, work)
-                continue
-            event_id = click.event_id
-            stored: bytes | None = raw
-            if event_id is None:
-                settle(click, raw)
-                event_id = click.event_id = content_id(click)
-                stored = None
-            elif click.session_id is None or click.user_type is None or b"\n" in raw:
-                settle(click, raw)
-                stored = None
-            user_id = click.user_id
-            person = young.get(user_id) or find(user_id)
-            seen = hash(event_id)
-            if seen in person.ids and self._repeats(click, event_id, raw, person, entry, n, work):
-                continue
-            person.ids[seen] = key
-            arrived.append((at_us, click, person, stored))
+        clicks, raws, places = self._decode(entry, work)
+        if clicks and (times := self._pass(clicks, raws, entry)):
+            persons = self._persons([click.user_id for click in clicks])
+            hashes = [hash(click.event_id) for click in clicks]
+            key = work.key
+            waits = zip(times, clicks, persons, raws, strict=True)
+            for n, (waiting, seen) in enumerate(zip(waits, hashes, strict=True)):
+                ids = waiting[2].ids
+                if seen in ids:
+                    place = places[n] if places else n
+                    if self._repeats(waiting, raws[n], entry, place, work):
+                        continue
+                ids[seen] = key
+                arrived.append(waiting)
+        else:
+            for raw, n in zip(raws, places or range(len(raws)), strict=True):
+                self._take_one(raw, entry, n, work)
         if accepted := len(arrived) - before:
             work.count("clicks", entry.source, ACCEPTED, accepted)
 
+    def _decode(
+        self, entry: Entry, work: Work
+    ) -> tuple[list[Click], list[bytes], list[int] | None]:
+        """The events that can be decoded, their bytes, and their numbers in the entry where these
+        are not simply 0, 1, 2, …; the others are rejected.
+        """
+        clicks: list[Click] = []
+        bad: list[int] = []
+        add, decode, raws = clicks.append, decode_click, entry.events
+        for raw in raws:
+            try:
+                add(decode(raw))
+            except UNREADABLE:
+                bad.append(len(clicks) + len(bad))
+        if not bad:
+            return clicks, raws, None
+        for n in bad:
+            rejection = reject("clicks", raws[n], entry.received_us, self._config.limits)
+            self.quarantine(rejection, entry, n, work)
+        unreadable = set(bad)
+        places = [n for n in range(len(raws)) if n not in unreadable]
+        return clicks, [raws[n] for n in places], places
+
+    def _pass(self, clicks: list[Click], raws: list[bytes], entry: Entry) -> list[int] | None:
+        """The events' times if all of them pass all checks and can be stored as they came."""
+        together = b"".join(raws)
+        if not plain(together) or b"\n" in together:
+            return None
+        try:
+            times = [round(click.timestamp.timestamp() * 1e6) for click in clicks]
+            prices = [click.price for click in clicks if click.price is not None]
+            good = (
+                min(times) >= EARLIEST_US
+                and max(times) <= entry.received_us + self._config.limits.future_us
+                and (not prices or (min(prices) >= 0 and max(prices) < AMOUNT_LIMIT))
+                and CURRENCIES_OR_NONE.issuperset([click.currency for click in clicks])
+                and None not in [click.event_id for click in clicks]
+                and None not in [click.session_id for click in clicks]
+                and None not in [click.user_type for click in clicks]
+            )
+        except (InvalidOperation, OverflowError):
+            return None
+        return times if good else None
+
+    def _persons(self, user_ids: list[str]) -> list[Person]:
+        people = self._people
+        found = list(map(people.young.get, user_ids))
+        if None in found:
+            young, find = people.young, people.find
+            return [young.get(user_id) or find(user_id) for user_id in user_ids]
+        return cast(list[Person], found)
+
+    def _take_one(self, raw: bytes, entry: Entry, n: int, work: Work) -> None:
+        try:
+            click, at_us = read_click(raw, entry.received_us, self._config.limits)
+        except BAD:
+            rejection = reject("clicks", raw, entry.received_us, self._config.limits)
+            self.quarantine(rejection, entry, n, work)
+            return
+        stored: bytes | None = raw
+        if click.event_id is None:
+            settle(click, raw)
+            click.event_id = content_id(click)
+            stored = None
+        elif click.session_id is None or click.user_type is None or b"\n" in raw:
+            settle(click, raw)
+            stored = None
+        person = self._people.young.get(click.user_id) or self._people.find(click.user_id)
+        seen = hash(click.event_id)
+        waiting = (at_us, click, person, stored)
+        if seen in person.ids and self._repeats(waiting, raw, entry, n, work):
+            return
+        person.ids[seen] = work.key
+        self._arrived[entry.historical].append(waiting)
+
     def _repeats(
         self,
-        click: Click,
-        event_id: str,
+        waiting: Arrived,
         raw: bytes,
-        person: Person,
         entry: Entry,
         n: int,
         work: Work,
     ) -> bool:
-        """Whether an event with this id came before; if so, account for this one."""
+        """Whether an event with this id came before; if so, account for this one, the n-th."""
+        _, click, person, _ = waiting
+        event_id = click.event_id or ""
         known = self._known(event_id, person, work)
         if known is None:
             return False
         settle(click, raw)
         ignoring = _MADE_ON_THE_WAY
-        if entry.dialect == "segment":
+        if entry.dialect == "translated":
             ignoring |= {"timestamp"}
         if same_content(known, click, ignoring=ignoring):
             work.count("clicks", entry.source, DUPLICATE)
@@ -146,7 +205,8 @@ class Clicks:
         work.reject(
             rejection,
             entry.source,
-            dialect=entry.dialect,
+            received_us=entry.received_us,
+            dialect="shopstream" if entry.dialect in _OURS_BY_NOW else entry.dialect,
             context=entry.context,
             identity=entry.identity,
             origin=entry.origin,
@@ -191,7 +251,7 @@ class Clicks:
     ) -> None:
         observed, observe = self._rules.observed, self._rules.observe
         gap_us = self._config.session_gap_us
-        touched, carts_touched = self._touched, self._carts_touched
+        touched = self._touched
 
         def arm(timer: Timer) -> None:
             self._timers.arm(timer, work)
@@ -219,8 +279,6 @@ class Clicks:
                 if offers:
                     for offer in offers:
                         work.offer(offer)
-                if event_type in CART_EVENTS:
-                    carts_touched[person.user_id] = person
 
     def fire(self, timer: Timer, budget: Budget, work: Work) -> None:
         """A timer is due: make the offer, wait on, or let it be."""
@@ -232,7 +290,7 @@ class Clicks:
             self._timers.arm(outcome, work)
 
     def finish(self, work: Work) -> None:
-        """Write each touched user's new events as one item, and the carts that changed."""
+        """Write each touched user's new events as one item."""
         key, ttl_us = work.key, self._config.events_ttl_us
         touched = self._touched
         # In the order of their keys: the memtable takes neighbours twice as fast.
@@ -251,21 +309,9 @@ class Clicks:
         for topic, stored in [("clicks", clicks), *self._derived.items()]:
             if stored:
                 work.stored("browsing_events", ttl_us, topic, stored)
-        for person in self._carts_touched.values():
-            self._write_carts(person, work)
         self._touched.clear()
         self._derived.clear()
-        self._carts_touched.clear()
         self._people.settle(events)
-
-    def _write_carts(self, person: Person, work: Work) -> None:
-        if person.shopper.carts:
-            work.put("carts", person.user_id, "", encode_carts(person.shopper.carts))
-            work.expire("carts", self._config.events_ttl_us, person.user_id, "")
-            person.carts_stored = True
-        elif person.carts_stored:
-            work.delete("carts", person.user_id, "")
-            person.carts_stored = False
 
 
 _at = itemgetter(0)

@@ -128,6 +128,8 @@ class Orders:
             work.alert(alert)
 
     def _tell_rules(self, order: Order, entry: Entry, work: Work) -> None:
+        if entry.dialect == "translated" and order.status == "paid":
+            return  # its message says so itself, as one purchase for each product
         at_us = micros(order.timestamp)
         for purchase in purchases(order):
             self._clicks.derive(purchase, at_us, ORDER_PURCHASES, work, historical=entry.historical)

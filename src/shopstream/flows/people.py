@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from shopstream.domain.canonical import read_stored
+from shopstream.domain.carts import Cart
 from shopstream.domain.enrichment import Visit
 from shopstream.domain.failures import micros
 from shopstream.domain.offers import RuleSet, Shopper
@@ -22,10 +23,10 @@ class Person(Visit):
     """One user: the ids seen, what the rules remember, what this micro-batch adds.
 
     `ids` maps the hash of each event id to the sort key of the item that holds the event.
-    `stored` and `carts_stored` tell whether the tables know this user and have carts of theirs.
+    `stored` tells whether the tables know this user.
     """
 
-    __slots__ = ("carts_stored", "ids", "pending", "shopper", "stored", "user_id")
+    __slots__ = ("ids", "pending", "shopper", "stored", "user_id")
 
     def __init__(self, user_id: str, shopper: Shopper, *, stored: bool) -> None:
         self.user_id = user_id
@@ -34,7 +35,6 @@ class Person(Visit):
         self.ids: dict[int, str] = {}
         self.pending: list[bytes] | None = None
         self.stored = stored
-        self.carts_stored = stored
 
 
 class People:
@@ -93,3 +93,12 @@ def stored_clicks(tables: Tables, user_id: str) -> Iterator[tuple[str, Click]]:
     for sk, chunk in tables.query("browsing_events", user_id):
         for line in chunk.split(b"\n"):
             yield sk, read_stored(line)
+
+
+def open_carts(tables: Tables, user_id: str) -> dict[str, Cart]:
+    """A user's open carts by cart id (`""` for the one without), as their history leaves them."""
+    history = (
+        (click, click.event_id or "", micros(click.timestamp), False)
+        for _, click in stored_clicks(tables, user_id)
+    )
+    return RuleSet(()).restore(user_id, history, ()).carts or {}

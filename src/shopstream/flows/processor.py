@@ -227,7 +227,7 @@ class Processor:
         work = self._work(now_us)
         busy = self._fire(work, TIMERS_MAX) > 0
         if now_us - self._swept_us >= SWEEP_US:
-            expired = forget_expired(self._tables, work, self._people, self.config, now_us)
+            expired = forget_expired(self._tables, work, self._people, now_us)
             self._swept_us = self._swept_us if expired else now_us
             busy = busy or expired
         if busy or (self._archive.waiting and (last or self._archive.due(now_us))):

@@ -3,7 +3,7 @@
 import msgspec
 
 from shopstream.flows.people import People
-from shopstream.flows.work import EXPIRED, FlowConfig, Work
+from shopstream.flows.work import EXPIRED, Work
 from shopstream.ports import Tables
 
 LISTS_MAX = 50
@@ -11,27 +11,18 @@ LISTS_MAX = 50
 _decode_list = msgspec.msgpack.Decoder(tuple[list[tuple[str, str]], dict[str, int]]).decode
 
 
-class _CartTimes(msgspec.Struct, gc=False):
-    touched_us: int
-
-
-_decode_carts = msgspec.json.Decoder(dict[str, _CartTimes]).decode
 _EXPIRING = (
-    "browsing_events", "carts", "stock_levels", "offers", "orders", "quarantine", "alerts",
+    "browsing_events", "stock_levels", "offers", "orders", "quarantine", "alerts",
     "alert_feed",
 )  # fmt: skip
 
 
-def forget_expired(
-    tables: Tables, work: Work, people: People, config: FlowConfig, now_us: int
-) -> bool:
+def forget_expired(tables: Tables, work: Work, people: People, now_us: int) -> bool:
     """Delete a bounded number of expired items; returns whether there were any."""
     left = LISTS_MAX
     for table in _EXPIRING:
         for sk, item in tables.query("expiry", table, before=f"{now_us:020d}", limit=left):
             keys, counts = _decode_list(item)
-            if table == "carts":
-                keys = [k for k in keys if _cart_is_old(tables, k[0], config, now_us)]
             for pk, item_sk in keys:
                 work.delete(table, pk, item_sk)
             for topic, units in counts.items():
@@ -60,11 +51,3 @@ def _forget_users(
         )
         if next(left, None) is None:
             work.delete("users", user_id, "")
-
-
-def _cart_is_old(tables: Tables, user_id: str, config: FlowConfig, now_us: int) -> bool:
-    item = tables.get("carts", user_id)
-    if item is None:
-        return False
-    touched_us = max((cart.touched_us for cart in _decode_carts(item).values()), default=0)
-    return touched_us + config.events_ttl_us <= now_us

@@ -187,6 +187,7 @@ class QuarantineRecord(msgspec.Struct, gc=False, omit_defaults=True, kw_only=Tru
     rejection: Rejection
     source: str
     at_us: int
+    received_us: int = 0
     dialect: str = "shopstream"
     context: bytes = b""
     identity: str = ""

@@ -38,7 +38,6 @@ _CODES: dict[str, bytes] = {
     "stock_levels": b"\x12",
     "offers": b"\x20",
     "orders": b"\x21",
-    "carts": b"\x22",
     "products": b"\x23",
     "timers": b"\x30",
     "budgets": b"\x31",
