@@ -177,18 +177,16 @@ def test_a_late_event_is_judged_by_what_came_before_it_in_time() -> None:
 def test_events_without_the_key_or_of_others_do_not_count() -> None:
     shop = Shop(THRICE + 'who = { device_type = ["mobile"], consent = "ads" }\nmin_value = 10')
     good: dict[str, Any] = {"device_type": "mobile", "consent": {"ads": True}, "price": Decimal(10)}
-    for minute, change in enumerate(
-        [
-            {"product": None},
-            {"device_type": "desktop"},
-            {"device_type": None},
-            {"consent": {"ads": False}},
-            {"consent": None},
-            {"price": Decimal("9.99")},
-            {"price": None},
-        ]
-        * 3
-    ):
+    changes: list[dict[str, Any]] = [
+        {"product": None},
+        {"device_type": "desktop"},
+        {"device_type": None},
+        {"consent": {"ads": False}},
+        {"consent": None},
+        {"price": Decimal("9.99")},
+        {"price": None},
+    ]
+    for minute, change in enumerate(changes * 3):
         assert not shop.sees("view", minute / 10, **(good | change))
     assert not shop.sees("view", 10, **good)
     assert not shop.sees("view", 11, **(good | {"price": Decimal(5), "quantity": 2}))

@@ -36,7 +36,8 @@ def test_a_rule_needs_a_name_events_and_an_offer_and_nothing_else() -> None:
     )
     assert rule.gift.percent == 10
     assert rule.gift.expires == timedelta(days=1)
-    assert (rule.cooldown_us, rule.cap_per_user, rule.holdout) == (0, None, 0)
+    assert rule.cooldown_us == rule.holdout == 0
+    assert rule.cap_per_user is None
 
 
 def test_every_key_is_read() -> None:

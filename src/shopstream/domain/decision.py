@@ -4,7 +4,7 @@ from bisect import insort
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -20,15 +20,6 @@ CAP_MAX = 10_000
 """Largest cap per user: as many times of offers are kept per rule."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
-
-
-class About(NamedTuple):
-    """What an offer is about, as far as the events that led to it say."""
-
-    product_id: str | None = None
-    category: str | None = None
-    cart_id: str | None = None
-    session_id: str | None = None
 
 
 def time_of(us: int) -> datetime:
@@ -103,13 +94,12 @@ def permitted(
     """Whether a rule that is set off makes its offer: not refused, not blocked at or after
     `since_us`, and within its budget, which is asked last so that nothing is taken from it in vain.
     """
-    return (
-        refusal(shopper, rule, at_us) is None
-        and last_blocked(shopper, rule, key) < since_us
-        and (
-            rule.budget_per_day is None
-            or budget.take(rule.name, at_us // DAY_US, rule.budget_per_day)
-        )
+    if shopper.made is not None and refusal(shopper, rule, at_us) is not None:
+        return False
+    if shopper.blocked is not None and last_blocked(shopper, rule, key) >= since_us:
+        return False
+    return rule.budget_per_day is None or budget.take(
+        rule.name, at_us // DAY_US, rule.budget_per_day
     )
 
 
@@ -121,9 +111,12 @@ def make_offer(
     made_at: datetime,
     historical: bool,
     reason: str,
-    about: About,
+    product_id: str | None,
+    category: str | None,
+    cart_id: str | None,
+    session_id: str | None,
 ) -> Offer:
-    """The offer of `rule` set off by an event. Depends on nothing else."""
+    """The offer of `rule` set off by an event. The last four say what it is about."""
     out = bool(rule.holdout) and held_out(rule, user_id)
     gift = rule.gift
     try:
@@ -137,10 +130,10 @@ def make_offer(
         user_id=user_id,
         key=key,
         trigger=event_id,
-        product_id=about.product_id,
-        category=about.category,
-        cart_id=about.cart_id,
-        session_id=about.session_id,
+        product_id=product_id,
+        category=category,
+        cart_id=cart_id,
+        session_id=session_id,
         percent=gift.percent,
         amount=gift.amount,
         currency=gift.currency,

@@ -14,7 +14,6 @@ from typing import Any, TypeAlias, get_args
 from shopstream.domain.carts import Cart
 from shopstream.domain.counting import Counter, counter, start_again
 from shopstream.domain.decision import (
-    About,
     make_offer,
     note,
     permitted,
@@ -50,7 +49,15 @@ History: TypeAlias = Iterable[tuple[Click, str, int, bool]]
 class Counting:
     """A rule that counts, made ready: how it counts, and the offer it makes."""
 
-    __slots__ = ("_about", "_after", "_before", "reached", "rule", "slot")
+    __slots__ = (
+        "_about_category",
+        "_about_product",
+        "_after",
+        "_before",
+        "reached",
+        "rule",
+        "slot",
+    )
 
     def __init__(self, rule: Rule, slot: int, window_us: int) -> None:
         self.rule = rule
@@ -60,7 +67,8 @@ class Counting:
         self._before = what if rule.same == "any" else f"{what} of {rule.same} "
         within = rule.count > 1 and rule.within_us
         self._after = f" within {show_us(within)}" if within else ""
-        self._about = rule.same
+        self._about_product = rule.same not in ("cart", "category")
+        self._about_category = rule.same != "cart"
 
     def offer(self, click: Click, key: str, event_id: str, at_us: int, historical: bool) -> Offer:
         at = click.timestamp
@@ -72,12 +80,10 @@ class Counting:
             at if at.tzinfo is UTC else time_of(at_us),
             historical,
             f"{self._before}{key}{self._after}",
-            About(
-                click.product_id if self._about not in ("cart", "category") else None,
-                click.category if self._about != "cart" else None,
-                click.cart_id,
-                click.session_id,
-            ),
+            click.product_id if self._about_product else None,
+            click.category if self._about_category else None,
+            click.cart_id,
+            click.session_id,
         )
 
 
@@ -269,10 +275,8 @@ def _idle_offer(rule: Rule, timer: Timer, waiting: Cart | Idle, due_us: int) -> 
         time_of(due_us),
         waiting.historical,
         f"nothing done with {what} for {show_us(rule.idle_us or 0)}",
-        About(
-            product_id=key if same == "product" else None,
-            category=key if same == "category" else None,
-            cart_id=(key or None) if same == "cart" else None,
-            session_id=key if same == "session" else None,
-        ),
+        product_id=key if same == "product" else None,
+        category=key if same == "category" else None,
+        cart_id=(key or None) if same == "cart" else None,
+        session_id=key if same == "session" else None,
     )
