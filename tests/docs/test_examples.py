@@ -30,6 +30,7 @@ FENCE = re.compile(
     r"^```(?P<language>\w+)(?P<info>[^\n]*)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
+STYLING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ADDRESS = "localhost:8080"
 
 
@@ -59,8 +60,8 @@ class Reader:
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("SHOPSTREAM_")} | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "SHOPSTREAM_PORT": str(self.port),
-            "NO_COLOR": "1",
-            "TERM": "dumb",
+            "COLUMNS": "120",
+            "TERM": "xterm",
         }
 
     def follow(self, block: Block) -> None:
@@ -137,8 +138,9 @@ def commands_of(text: str) -> Iterator[tuple[str, str]]:
 
 
 def like(shown: str) -> re.Pattern[str]:
-    """`…` stands for anything; a line of it alone for any lines."""
-    return re.compile(re.escape(tidy(shown)).replace("…", ".*"), re.DOTALL)
+    """`…` stands for anything, blanks and line ends beside it included."""
+    parts = re.split(r"\s*…\s*", tidy(shown))
+    return re.compile(".*".join(re.escape(part) for part in parts), re.DOTALL)
 
 
 def tidy(text: str) -> str:
@@ -163,7 +165,7 @@ def on_a_terminal(command: str, folder: Path, env: dict[str, str]) -> tuple[int,
     while chunk := _read(ours):
         output += chunk
     os.close(ours)
-    return process.wait(), output.decode().replace("\r\n", "\n")
+    return process.wait(), STYLING.sub("", output.decode()).replace("\r\n", "\n")
 
 
 def _read(terminal: int) -> bytes:

@@ -126,6 +126,7 @@ def check(data_dir: DataDir = None, format: Format = None) -> None:
         say(f"difference: {difference}")
     if not report.balanced:
         raise typer.Exit(1)
+    say("everything adds up")
 
 
 @app.command()

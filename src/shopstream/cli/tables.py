@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -41,10 +41,12 @@ def as_table(rows: Rows, columns: Sequence[str] = ()) -> "Table":
 
     shown = list(columns) or list(dict.fromkeys(k for row in rows for k, v in row.items() if v))
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in shown:
+    for place, name in enumerate(shown):
         numbers = all(isinstance(row.get(name), int | float) for row in rows)
+        justify: Literal["left", "right"] = "right" if numbers else "left"
+        # The first column names the row: it is never cut over two lines.
         table.add_column(
-            name.replace("_", " "), justify="right" if numbers else "left", overflow="fold"
+            name.replace("_", " "), justify=justify, overflow="fold", no_wrap=place == 0
         )
     for row in rows:
         table.add_row(*(_cell(row.get(name)) for name in shown))
