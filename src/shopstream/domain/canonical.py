@@ -1,7 +1,7 @@
 """The one form in which an accepted event is kept, and the identity made from it.
 
 Canonical means: our field names, UTC times, amounts of at most four decimals (DECIMAL(18, 4)),
-unknown fields under `extra` exactly as they were sent.
+unknown fields under `extra` as they were sent.
 """
 
 from datetime import UTC
@@ -34,6 +34,8 @@ _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _encode_sorted = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 _decode_click = msgspec.json.Decoder(Click).decode
+_ALWAYS_READABLE_BYTES = 4
+"""No JSON this short is a number that is out of range."""
 
 
 def settle(event: Event, raw: bytes) -> None:
@@ -59,13 +61,26 @@ def _raw_lines(raw: bytes) -> list[bytes]:
 def _settle_fields(part: Any, fields: dict[str, Raw]) -> None:
     kind = type(part)
     known = _KNOWN[kind]
-    unknown = {name: value for name, value in fields.items() if name not in known}
+    unknown = {name: _kept(value) for name, value in fields.items() if name not in known}
     if unknown:
         part.extra = (part.extra or {}) | unknown
     for name in _AMOUNTS[kind]:
         amount: Decimal | None = getattr(part, name)
         if amount is not None:
             setattr(part, name, settled_amount(amount))
+
+
+def _kept(value: Raw) -> Raw | str:
+    """An unknown field's JSON as it was sent; as text where no reader takes it (1e400, say), so
+    that what is stored can always be read again.
+    """
+    raw = bytes(value)
+    if len(raw) > _ALWAYS_READABLE_BYTES and raw[:1] != b'"':
+        try:
+            msgspec.json.decode(raw)
+        except (ValueError, RecursionError):
+            return raw.decode()
+    return value
 
 
 def settled_amount(amount: Decimal) -> Decimal:

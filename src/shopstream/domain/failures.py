@@ -38,6 +38,7 @@ AMOUNT_FIELDS = ("price", "unit_price", "amount", "shipping", "tax", "discount")
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_raw_lines = msgspec.json.Decoder(list[Raw]).decode
 _decode_order = msgspec.json.Decoder(Order).decode
+_decode_extra = msgspec.json.Decoder(dict[str, Any] | None).decode
 
 
 def micros(time: datetime) -> int:
@@ -47,6 +48,11 @@ def micros(time: datetime) -> int:
 
 def usable(amount: Decimal) -> bool:
     return amount.is_finite() and 0 <= amount < AMOUNT_LIMIT
+
+
+def plain_digits(raw: bytes) -> bool:
+    """Whether an amount as written can hold no digits but ASCII ones, escaped or not."""
+    return raw.isascii() and b"\\" not in raw
 
 
 def usable_id(value: str) -> bool:
@@ -65,6 +71,9 @@ def total_failure(order: Order, limits: Limits) -> Failure | None:
         if part is not None and not usable(part):
             return Failure("amount", name, str(part)[:SHOWN_CHARS_MAX], _WANTED_AMOUNT)
     expected = expected_amount(order)
+    if not usable(expected):
+        sum_of = "a sum of lines + shipping + tax - discount from 0 to below 100000000000000"
+        return Failure("amount", "amount", str(expected)[:SHOWN_CHARS_MAX], sum_of)
     if order.amount is None or abs(order.amount - expected) < limits.total_tolerance:
         return None
     wanted = f"{expected}, the sum of its lines + shipping + tax - discount"
@@ -151,12 +160,10 @@ def failures_of(topic: str, raw: bytes, received_us: int, limits: Limits) -> lis
     failures += _time_failures(fields, received_us, limits)
     if topic == "orders":
         failures += _order_failures(raw, fields, limits, complete=not failures)
-    if not failures:
-        failures = _unskippable(raw)
     return failures
 
 
-def _unskippable(raw: bytes) -> list[Failure]:
+def unreadable(raw: bytes) -> list[Failure]:
     """Each known field is fine alone; what is left is a value somewhere that nobody can read."""
     try:
         msgspec.json.decode(raw)
@@ -169,7 +176,7 @@ def _field_failures(known: _Fields, fields: dict[str, Raw], prefix: str) -> list
     failures = []
     for field in known:
         raw = bytes(fields.get(field.name, b""))
-        if not raw or raw in (b"null", b'""'):
+        if not raw or raw == b"null" or (field.required and raw == b'""'):
             if field.required:
                 near = next(
                     (a for a, name in _ALIASES.items() if name == field.name and a in fields), None
@@ -179,12 +186,21 @@ def _field_failures(known: _Fields, fields: dict[str, Raw], prefix: str) -> list
                 failures.append(
                     Failure("missing", prefix + field.name, raw.decode() or "absent", wanted)
                 )
-            elif raw == b'""' and field.name.endswith("_id"):
-                failures.append(Failure("id", prefix + field.name, '""', field.wanted))
             continue
         if failure := _value_failure(field, raw, prefix):
             failures.append(failure)
-    return failures
+    return failures + _extra_failures(bytes(fields.get("extra", b"null")), prefix)
+
+
+def _extra_failures(raw: bytes, prefix: str) -> list[Failure]:
+    try:
+        _decode_extra(raw)
+    except UNREADABLE as e:
+        if raw.startswith(b"{"):
+            wanted = f"an object that can be read ({_why(e)})"
+            return [Failure("json", f"{prefix}extra", shown(raw), wanted)]
+        return [Failure("type", f"{prefix}extra", shown(raw), "an object")]
+    return []
 
 
 def _value_failure(field: _Field, raw: bytes, prefix: str) -> Failure | None:
@@ -194,7 +210,7 @@ def _value_failure(field: _Field, raw: bytes, prefix: str) -> Failure | None:
     except UNREADABLE as e:
         reason = "type" if _is_type_error(e) and field.reason in ("id", "value") else field.reason
         return Failure(reason, name, shown(raw), field.wanted)
-    if isinstance(value, Decimal) and not (_safely_usable(value) and raw.isascii()):
+    if isinstance(value, Decimal) and not (_safely_usable(value) and plain_digits(raw)):
         return Failure(field.reason, name, shown(raw), field.wanted)
     if field.reason == "id" and not usable_id(value):
         return Failure("id", name, shown(raw), field.wanted)

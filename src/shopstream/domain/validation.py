@@ -23,8 +23,10 @@ from shopstream.domain.failures import (
     failures_of,
     line_failures,
     micros,
+    plain_digits,
     shown,
     total_failure,
+    unreadable,
     usable,
     usable_id,
 )
@@ -88,7 +90,7 @@ def read_event(topic: str, raw: bytes, received_us: int, limits: Limits) -> Even
 
 def reject(topic: str, raw: bytes, received_us: int, limits: Limits) -> Rejection:
     """The rejection of an event that failed, with all its failures."""
-    failures = failures_of(topic, raw, received_us, limits)
+    failures = failures_of(topic, raw, received_us, limits) or unreadable(raw)
     if not failures:
         failures = [Failure("value", "event", shown(raw), f"a usable event of topic {topic}")]
     return Rejection(topic=topic, failures=failures, raw=raw)
@@ -240,6 +242,8 @@ def _printable_ids(event: Struct) -> bool:
 
 
 class _Amounts(Struct, gc=False):
+    """The amounts of an event, or of one line of an order, as they are written."""
+
     price: Raw = Raw()
     unit_price: Raw = Raw()
     amount: Raw = Raw()
@@ -248,13 +252,25 @@ class _Amounts(Struct, gc=False):
     discount: Raw = Raw()
 
 
+class _LineAmounts(Struct, gc=False):
+    lines: list[_Amounts] = []
+
+
 _decode_amounts = msgspec.json.Decoder(_Amounts).decode
+_decode_line_amounts = msgspec.json.Decoder(_LineAmounts).decode
 
 
 def _clean(event: Event, raw: bytes) -> bool:
-    """Ids are printable and short enough, and no amount is written in other than ASCII digits."""
+    """All is UTF-8 (decoding looks at known fields only), ids are printable and short enough, and
+    no amount is written in other than ASCII digits.
+    """
     if not raw.isascii():
-        amounts = _decode_amounts(raw)
-        if not all(bytes(getattr(amounts, name)).isascii() for name in AMOUNT_FIELDS):
-            return False
+        raw.decode()
+    if not plain_digits(raw):
+        parts = [_decode_amounts(raw)]
+        if isinstance(event, Order):
+            parts += _decode_line_amounts(raw).lines
+        for part in parts:
+            if not all(plain_digits(bytes(getattr(part, name))) for name in AMOUNT_FIELDS):
+                return False
     return _printable_ids(event)
