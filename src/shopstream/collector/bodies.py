@@ -34,14 +34,9 @@ class Reading:
         self,
         first: Message,
         receive: Receive,
-        headers: Mapping[bytes, bytes],
         bytes_max: int,
     ) -> bytes:
         """The whole body of which `first` is the first message. Raises Refusal or ClientGone."""
-        declared = declared_bytes(headers)
-        if declared > bytes_max:
-            await _drain(receive, headers, declared, bytes_max)
-            raise too_large(bytes_max)
         chunks: list[bytes] = []
         size = 0
         message: MutableMapping[str, Any] = first
@@ -70,26 +65,25 @@ class Reading:
             self.held -= size
 
 
-def declared_bytes(headers: Mapping[bytes, bytes]) -> int:
+async def check_declared(headers: Mapping[bytes, bytes], receive: Receive, bytes_max: int) -> None:
+    """Raise Refusal 413 for a body that is too large by its own account. Before any `receive`,
+    which would tell a client that waits for 100-continue to go on.
+
+    One that is somewhat too large is taken in and dropped: its client, still sending, would see a
+    reset connection instead of the answer.
+    """
     declared = headers.get(b"content-length", b"")
-    return int(declared) if declared.isdigit() else 0
+    size = int(declared) if declared.isdigit() else 0
+    if size <= bytes_max:
+        return
+    if b"expect" not in headers and size <= _DRAIN_TIMES * bytes_max:
+        while (message := await receive())["type"] == "http.request" and message["more_body"]:
+            pass
+    raise too_large(bytes_max)
 
 
 def too_large(bytes_max: int) -> Refusal:
     return Refusal(413, "too_large", f"the body is over {bytes_max:,} bytes", close=True)
-
-
-async def _drain(
-    receive: Receive, headers: Mapping[bytes, bytes], declared: int, bytes_max: int
-) -> None:
-    """Take in and drop a body that is somewhat too large: a client still sending would see a
-    reset connection instead of the answer 413. One that asked first (100-continue) needs no drain.
-    """
-    if b"expect" in headers or declared > _DRAIN_TIMES * bytes_max:
-        return
-    while (message := await receive())["type"] == "http.request":
-        if not message["more_body"]:
-            return
 
 
 async def inflate(body: bytes, bytes_max: int) -> bytes:

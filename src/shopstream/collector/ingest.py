@@ -13,7 +13,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from shopstream.collector import splitting
 from shopstream.collector.access import Access
-from shopstream.collector.bodies import GZIP_MAGIC, BadGzip, Reading, inflate
+from shopstream.collector.bodies import (
+    GZIP_MAGIC,
+    BadGzip,
+    Reading,
+    check_declared,
+    inflate,
+)
 from shopstream.collector.cors import Cors
 from shopstream.collector.counts import Counts
 from shopstream.collector.entries import Entries, limits_of, not_a_message, not_gzip, now_us
@@ -94,7 +100,8 @@ class Ingest:
         self._cors = Cors(settings.cors_origins)
         self._counts = counts
         self._reading = Reading()
-        self._small_bytes = settings.body_bytes_max
+        self._bytes_max = settings.body_bytes_max
+        self._digits = len(str(self._bytes_max))
         self._limits: dict[str, splitting.Limits] = {
             topic: limits_of(topic, settings) for topic in TOPICS
         }
@@ -139,14 +146,16 @@ class Ingest:
             key = self._access.writer(self._access.presented(headers, query))
             self._access.bind(key, route.topics)
         kind = route.kind
+        if len(headers.get(b"content-length", b"")) >= self._digits:
+            await check_declared(headers, receive, self._bytes_max)
         message = await receive()
         if (
             message["type"] != "http.request"
             or message["more_body"]
-            or len(body := message["body"]) > self._small_bytes
+            or len(body := message["body"]) > self._bytes_max
             or body[:2] == GZIP_MAGIC
         ):
-            body = await self._whole(kind, key, message, headers, receive)
+            body = await self._whole(kind, key, message, receive)
         events = split_fast(body, self._limits[kind.topic])
         if events is None:
             return await self._take_slowly(kind, key, body)
@@ -175,7 +184,8 @@ class Ingest:
                 self._access.bind(key, route.topics)
             else:
                 want_keys = True
-        body = await self._whole(route.kind, key, await receive(), headers, receive)
+        await check_declared(headers, receive, self._bytes_max)
+        body = await self._whole(route.kind, key, await receive(), receive)
         messages = read_messages(route.message_type, body, want_keys=want_keys)
         if want_keys:
             key = self._key_of(route, messages)
@@ -222,11 +232,10 @@ class Ingest:
         kind: Kind,
         key: Key | None,
         message: Message,
-        headers: Mapping[bytes, bytes],
         receive: Receive,
     ) -> bytes:
         """The body that begins with `message`, inflated. Bad gzip is kept and refused."""
-        body = await self._reading.rest(message, receive, headers, self._settings.body_bytes_max)
+        body = await self._reading.rest(message, receive, self._bytes_max)
         if body[:2] != GZIP_MAGIC:
             return body
         try:
@@ -240,8 +249,9 @@ class Ingest:
         """A body as sent, of at most `bytes_max` (default: the setting). Raises Refusal 413 or
         503, ClientGone.
         """
-        bytes_max = bytes_max or self._settings.body_bytes_max
-        return await self._reading.rest(await receive(), receive, headers, bytes_max)
+        bytes_max = bytes_max or self._bytes_max
+        await check_declared(headers, receive, bytes_max)
+        return await self._reading.rest(await receive(), receive, bytes_max)
 
     async def split(self, kind: Kind, key: Key | None, body: bytes) -> Split:
         """What a body holds that `split_fast` does not read; an unreadable one is kept whole."""

@@ -6,12 +6,14 @@ has a size, a request has a time-out from its first byte to its last, and connec
 
 from typing import Any
 
+import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shopstream.collector.refusal import Refusal
 
 URL_BYTES_MAX = 8_192
+_OFFERS = frozenset({b"upgrade", b"connection", b"http2-settings"})
 _REASONS = {
     400: b"Bad Request",
     408: b"Request Timeout",
@@ -33,6 +35,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.reading_since = self.loop.time()
         self._quiet_bytes = 0
         self._refusal: Refusal | None = None
+        self._offered = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -45,17 +48,26 @@ class BoundedProtocol(HttpToolsProtocol):
             self.reading_since = self.loop.time()
         # Bytes since the last piece of a body: a head, or what pads chunks or follows the last.
         self._quiet_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as e:
+            self._decline_upgrade(data[e.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or Refusal(400, "http", "this is not an HTTP/1.1 request"))
         if self._quiet_bytes > self.header_bytes_max and not self.transport.is_closing():
             self._refuse(self._head_too_large())
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            self._see_offer()
+            return
         if len(self.url) > URL_BYTES_MAX:
             self._refusal = Refusal(414, "url", f"the URL is over {URL_BYTES_MAX:,} bytes")
             raise self._refusal
         if self._quiet_bytes > self.header_bytes_max:
             # The body may have come in the same piece, so count exactly; this is rare.
-            head = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            head = len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers)
             if head > self.header_bytes_max:
                 self._refusal = self._head_too_large()
                 raise self._refusal
@@ -66,13 +78,32 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._offered:
+            self._offered = False
+            return
         self._quiet_bytes = 0
         self.reading_since = 0.0
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        """Called when the head can't be parsed, or was refused while it was."""
-        self._refuse(self._refusal or Refusal(400, "http", msg))
+    def _see_offer(self) -> None:
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refusal = Refusal(400, "http", "this is not a proxy")
+            raise self._refusal
+        self.scope["method"] = method.decode("ascii")
+        self._offered = True
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1 with a client that offers HTTP/2 or a websocket, as a server may.
+
+        The parser takes all after such a head for another protocol's, so parse the head again
+        without the offer. Java's HttpClient offers HTTP/2 with every request.
+        """
+        lines = [self.scope["method"].encode() + b" " + self.url + b" HTTP/1.1"]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] not in _OFFERS]
+        self.parser = httptools.HttpRequestParser(self)
+        self._quiet_bytes = 0
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
 
     def sweep(self, now: float) -> None:
         """Close a connection whose client takes too long to send a request or take an answer."""

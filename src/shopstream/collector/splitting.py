@@ -116,7 +116,7 @@ def _judge(topic: str, body: bytes, items: list[bytes], limits: Limits) -> Split
     rejections: list[Rejection] = []
     whole = 0
     for item in items:
-        if not _well_formed(item):
+        if item[:1] != b"{" or not _well_formed(item):
             rejections.append(_rejection(topic, item))
             continue
         whole += 1
