@@ -42,7 +42,7 @@ class Settings:
     body_bytes_max: int = _setting(4 * MIB, "Largest request body as sent.")
     inflated_bytes_max: int = _setting(16 * MIB, "Largest request body after gunzip.")
     batch_events_max: int = _setting(10_000, "Most events in one request.")
-    event_bytes_max: int = _setting(64 * KIB, "Largest click, cart line or stock level.")
+    event_bytes_max: int = _setting(256 * KIB, "Largest click, cart line or stock level.")
     order_bytes_max: int = _setting(MIB + 256 * KIB, "Largest order, its payload included.")
     header_bytes_max: int = _setting(32 * KIB, "Largest request head.")
     rate_events_per_s: int = _setting(0, "Events a second one write key may send; 0 is no limit.")
@@ -57,7 +57,7 @@ class Settings:
     )
     batch_events: int = _setting(10_000, "Most events the processor commits at once.")
     cached_events_max: int = _setting(
-        2_000_000, "Events of recent users that a processor keeps in memory (about 100 bytes each)."
+        5_000_000, "Events of recent users that a processor keeps in mind (about 150 bytes each)."
     )
     future_max: timedelta = _setting(
         timedelta(minutes=5), "How far ahead of its arrival an event's time may be."

@@ -128,10 +128,10 @@ class Clicks:
 
     def _persons(self, user_ids: list[str]) -> list[Person]:
         people = self._people
-        found = list(map(people.young.get, user_ids))
+        found = list(map(people.known.get, user_ids))
         if None in found:
-            young, find = people.young, people.find
-            return [young.get(user_id) or find(user_id) for user_id in user_ids]
+            known, find = people.known, people.find
+            return [known.get(user_id) or find(user_id) for user_id in user_ids]
         return cast(list[Person], found)
 
     def _take_one(self, raw: bytes, entry: Entry, n: int, work: Work) -> None:
@@ -149,7 +149,7 @@ class Clicks:
         elif click.session_id is None or click.user_type is None or b"\n" in raw:
             settle(click, raw)
             stored = None
-        person = self._people.young.get(click.user_id) or self._people.find(click.user_id)
+        person = self._people.known.get(click.user_id) or self._people.find(click.user_id)
         seen = hash(click.event_id)
         waiting = (at_us, click, person, stored)
         if seen in person.ids and self._repeats(waiting, raw, entry, n, work):
@@ -221,7 +221,7 @@ class Clicks:
 
         Returns the earlier one when one with this id came before, and then takes nothing.
         """
-        person = self._people.young.get(click.user_id) or self._people.find(click.user_id)
+        person = self._people.known.get(click.user_id) or self._people.find(click.user_id)
         event_id = click.event_id or ""
         seen = hash(event_id)
         if seen in person.ids and (known := self._known(event_id, person, work)) is not None:
@@ -282,7 +282,7 @@ class Clicks:
 
     def fire(self, timer: Timer, budget: Budget, work: Work) -> None:
         """A timer is due: make the offer, wait on, or let it be."""
-        person = self._people.young.get(timer.user_id) or self._people.find(timer.user_id)
+        person = self._people.known.get(timer.user_id) or self._people.find(timer.user_id)
         outcome = self._rules.fire(person.shopper, timer, budget)
         if isinstance(outcome, Offer):
             work.offer(outcome)
@@ -309,9 +309,9 @@ class Clicks:
         for topic, stored in [("clicks", clicks), *self._derived.items()]:
             if stored:
                 work.stored("browsing_events", ttl_us, topic, stored)
-        self._touched.clear()
+        self._people.settle(touched, events)
+        touched.clear()
         self._derived.clear()
-        self._people.settle(events)
 
 
 _at = itemgetter(0)

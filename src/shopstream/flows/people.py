@@ -13,6 +13,7 @@ from shopstream.domain.carts import Cart
 from shopstream.domain.enrichment import Visit
 from shopstream.domain.failures import micros
 from shopstream.domain.offers import RuleSet, Shopper
+from shopstream.domain.validation import decode_click
 from shopstream.events import Click, Offer
 from shopstream.ports import Tables
 
@@ -38,36 +39,36 @@ class Person(Visit):
 
 
 class People:
-    """Recent users in memory, in two generations: what a generation didn't touch is dropped.
-
-    Holds at most about `events_max` events' ids.
-    """
+    """Recent users in memory, least recently touched first; `events_max` bounds their events."""
 
     def __init__(self, tables: Tables, rules: RuleSet, events_max: int) -> None:
         self._tables = tables
         self._rules = rules
-        self._generation_events_max = max(1, events_max // 2)
+        self._events_max = events_max
         self._events = 0
-        self.young: dict[str, Person] = {}
-        self._old: dict[str, Person] = {}
+        self.known: dict[str, Person] = {}
 
     def find(self, user_id: str) -> Person:
-        """The person, from memory or from the tables. Look into `young` first: it is faster."""
-        person = self._old.pop(user_id, None) or self._restore(user_id)
-        self.young[user_id] = person
-        self._events += len(person.ids) + 8
+        """A person who is not `known` (look there first: it is faster), from the tables."""
+        person = self.known[user_id] = self._restore(user_id)
+        self._events += len(person.ids)
         return person
 
     def forget(self, user_id: str) -> None:
         """Have a user folded anew when they come again."""
-        self.young.pop(user_id, None)
-        self._old.pop(user_id, None)
+        if (person := self.known.pop(user_id, None)) is not None:
+            self._events -= len(person.ids)
 
-    def settle(self, events: int) -> None:
-        """After a micro-batch of so many events: let go of those not seen for long."""
+    def settle(self, touched: list[Person], events: int) -> None:
+        """After a micro-batch of so many events: those touched were seen last, and who was not
+        seen for longest is let go while there are too many.
+        """
+        known = self.known
+        for person in touched:
+            known[person.user_id] = known.pop(person.user_id)
         self._events += events
-        if self._events > self._generation_events_max:
-            self._old, self.young, self._events = self.young, {}, 0
+        while self._events > self._events_max and len(known) > 1:
+            self.forget(next(iter(known)))
 
     def _restore(self, user_id: str) -> Person:
         if self._tables.get("users", user_id) is None:
@@ -78,12 +79,13 @@ class People:
         return person
 
     def _remember(self, person: Person) -> Iterator[tuple[Click, str, int, bool]]:
-        for sk, click in stored_clicks(self._tables, person.user_id):
-            at_us = micros(click.timestamp)
-            event_id = click.event_id or ""
-            person.ids[hash(event_id)] = sk
-            person.see(click.session_id, at_us)
-            yield click, event_id, at_us, False
+        for sk, chunk in self._tables.query("browsing_events", person.user_id):
+            for click in map(decode_click, chunk.split(b"\n")):
+                at_us = micros(click.timestamp)
+                event_id = click.event_id or ""
+                person.ids[hash(event_id)] = sk
+                person.see(click.session_id, at_us)
+                yield click, event_id, at_us, False
 
 
 def stored_clicks(tables: Tables, user_id: str) -> Iterator[tuple[str, Click]]:

@@ -10,8 +10,8 @@ KIB = 1024
 POOL = 16
 ORDER_KB_MAX = 1_000
 """An order's payload may be 1 MiB."""
-OTHER_KB_MAX = 60
-"""Any other event may be 64 KiB."""
+OTHER_KB_MAX = 250
+"""Any other event may be 256 KiB."""
 _EVENT_BYTES = 600
 
 
