@@ -26,7 +26,7 @@ bench: $(VENV)/.dev ## measure this machine; figures go to docs/performance.md
 	$(BIN)/python -m benchmarks
 
 faults: $(VENV)/.dev ## kill every stage at hundreds of system calls (Linux with strace)
-	$(BIN)/pytest tests/faults --faults=all
+	$(BIN)/python -m tests.faults
 
 docs: $(VENV)/.dev ## write the references in docs/ from the code
 	$(BIN)/python -m shopstream.reference
