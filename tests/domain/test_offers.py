@@ -229,6 +229,19 @@ def test_offers_of_history_are_not_delivered() -> None:
     assert (offer.historical, offer.delivered) == (True, False)
 
 
+def test_a_cart_left_in_history_is_history_and_one_touched_since_is_news() -> None:
+    left, touched = Shop(ABANDONED), Shop(ABANDONED)
+    left.sees("add_to_cart", 0, old=True)
+    left.shopper = left.rules.restore(
+        "u1", [(click, event_id, at_us, False) for click, event_id, at_us, _ in left.events], ()
+    )
+    assert [(offer.historical, offer.delivered) for offer in left.reaches(30)] == [(True, False)]
+    touched.sees("add_to_cart", 0, old=True)
+    touched.sees("add_to_cart", 20)
+    touched.timers = [timer for timer in touched.timers if not timer.historical]
+    assert [(offer.historical, offer.delivered) for offer in touched.reaches(50)] == [(False, True)]
+
+
 def test_a_purchase_makes_the_offers_about_it_moot_even_when_it_arrives_late() -> None:
     shop = Shop(THRICE)
     for minute in (5, 6, 7):

@@ -42,6 +42,9 @@ def idle_effect(rule: Rule, idle_us: int, window_us: int) -> Effect:
             idles[name, key] = Idle(event_id, at_us, at_us, historical)
             arm(Timer(at_us + idle_us, click.user_id, name, key, historical))
         elif at_us >= idle.touched_us:
+            # What falls idle after live activity is news, so it needs a timer that is.
+            if idle.historical and not historical:
+                arm(Timer(at_us + idle_us, click.user_id, name, key, False))
             idle.touched_us, idle.historical = at_us, historical
 
     return effect
@@ -88,13 +91,15 @@ def cart_effect(rules: list[CartRule]) -> Effect:
         if at_us > bought_us(shopper, key):
             before = carts.get(key)
             touched_us = before.touched_us if before else at_us
+            # What falls idle after live activity is news, so it needs a timer that is.
+            news = not historical and before is not None and before.historical
             cart = follow(carts, click, event_id, at_us, historical)
             if cart is not None:
                 fresh = cart is not before
                 for rule in rules:
                     if (
                         click.event_type in rule.on
-                        and (fresh or rule.always or at_us - touched_us >= rule.idle_us)
+                        and (fresh or news or rule.always or at_us - touched_us >= rule.idle_us)
                         and (rule.matches is None or rule.matches(click))
                     ):
                         due_us = cart.touched_us + rule.idle_us

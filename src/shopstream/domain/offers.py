@@ -229,6 +229,9 @@ class RuleSet:
     def fire(self, shopper: Shopper, timer: Timer, budget: Budget) -> Offer | Timer | None:
         """What a due timer comes to: the offer, made at its due time; the same timer later when
         there was activity since; None when there is nothing to offer any more.
+
+        The offer of a timer that history armed is historical, so never delivered, even where a
+        restored shopper no longer knows which of its events were history.
         """
         if timer.rule not in self._idle:
             return None
@@ -238,7 +241,7 @@ class RuleSet:
             return None
         due_us = waiting.touched_us + idle_us
         if due_us > timer.due_us:
-            return timer._replace(due_us=due_us, historical=waiting.historical)
+            return timer._replace(due_us=due_us)
         if isinstance(waiting, Cart) and worth_less(waiting, rule):
             return None
         if not permitted(shopper, rule, timer.key, waiting.began_us, due_us, budget):
@@ -273,7 +276,7 @@ def _idle_offer(rule: Rule, timer: Timer, waiting: Cart | Idle, due_us: int) -> 
         key,
         waiting.began_by,
         time_of(due_us),
-        waiting.historical,
+        timer.historical,
         f"nothing done with {what} for {show_us(rule.idle_us or 0)}",
         product_id=key if same == "product" else None,
         category=key if same == "category" else None,

@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple, get_args
 
+from shopstream.domain.currencies import CURRENCIES
 from shopstream.domain.decision import CAP_MAX
 from shopstream.domain.durations import duration_us
 from shopstream.domain.rule import Same
@@ -16,7 +17,6 @@ BUDGET_MAX = 10**12
 REQUIRED = "required"
 
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
-_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class Key(NamedTuple):
@@ -125,7 +125,7 @@ def _some_of(words: Iterable[str], least: int = 1) -> Callable[[Any], tuple[str,
 
 
 def _currency(value: Any) -> str:
-    if not isinstance(value, str) or not _CURRENCY.fullmatch(value):
+    if not isinstance(value, str) or value not in CURRENCIES:
         raise ValueError
     return value
 
