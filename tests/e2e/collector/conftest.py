@@ -3,7 +3,8 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from shopstream.collector import CollectorServer
 from shopstream.collector.internal import make_token
 from shopstream.engine import Engine, open_engine
 from shopstream.events import Entry, Rejection
+from shopstream.keys import add_key
 from shopstream.local.log import SqliteLog
 from shopstream.settings import load_settings
 
@@ -27,8 +29,17 @@ DATA = Path(
 class RunningCollector:
     """A collector that serves, and what its log holds."""
 
-    def __init__(self, data_dir: Path, log_type: type[SqliteLog], **settings: Any) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        log_type: type[SqliteLog],
+        add_keys: Sequence[Mapping[str, Any]] = (),
+        **settings: Any,
+    ) -> None:
         self.data_dir = data_dir
+        made = [add_key(data_dir, now=datetime.now(UTC), **key) for key in add_keys]
+        self.keys = [key for key, _ in made]
+        self.secrets = [secret for _, secret in made]
         self.settings = load_settings({"data_dir": data_dir, "port": 0, **settings}, environ={})
         self.engine: Engine = open_engine(self.settings)
         self._log = log_type(
@@ -38,7 +49,11 @@ class RunningCollector:
             disk_free_bytes_min=self.settings.disk_free_bytes_min,
         )
         self.token = make_token(self.engine.dir.run)
-        self.server = CollectorServer(self.engine, self._log, self.token)
+        try:
+            self.server = CollectorServer(self.engine, self._log, self.token)
+        except BaseException:
+            self._log.close()
+            raise
         self.port = self.server.port
         self.since = 0
         self.ended_with: BaseException | None = None
