@@ -64,10 +64,11 @@ def alive(heartbeat: Heartbeat, now_us: int, *, fresh_us: int = FRESH_US) -> boo
     pid, at_us = heartbeat.get("pid"), heartbeat.get("at_us")
     if type(pid) is not int or type(at_us) is not int or pid <= 0:
         return False
-    return now_us - at_us <= fresh_us and _exists(pid)
+    return now_us - at_us <= fresh_us and process_exists(pid)
 
 
-def _exists(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
+    """Whether a process with this id runs, whoever's it is."""
     try:
         os.kill(pid, 0)
     except PermissionError:

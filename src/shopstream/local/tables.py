@@ -7,6 +7,7 @@ Small write buffers on purpose: 16 MiB ones are reused and stay in cache (1.2 mi
 event against 3.8 with 128 MiB).
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ from rocksdict import (
 )
 
 from shopstream.errors import Busy, DataDirError
+from shopstream.heartbeats import process_exists
 from shopstream.ports import Batch
 
 MIB = 1024 * 1024
@@ -73,6 +75,16 @@ def _options() -> Options:
     return options
 
 
+def _reader_folder(readers: Path) -> Path:
+    """A folder for what a reader notes down; those of readers that were killed are removed."""
+    readers.mkdir(exist_ok=True)
+    for left in readers.iterdir():
+        pid = left.name.partition("-")[0]
+        if pid.isdigit() and not process_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=readers))
+
+
 class RocksBatch:
     """`ports.Batch` over a RocksDB write batch."""
 
@@ -118,7 +130,7 @@ class RocksTables:
         tables = cls.__new__(cls)
         if not (folder / "CURRENT").exists():
             raise DataDirError(f"there are no tables in {folder} yet; run `shopstream up` first")
-        tables._secondary = Path(tempfile.mkdtemp(prefix="shopstream-reader-"))
+        tables._secondary = _reader_folder(folder.parent / "readers")
         try:
             tables._db = Rdict(
                 str(folder),
