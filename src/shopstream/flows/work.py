@@ -100,7 +100,8 @@ class Work:
         self.key = key
         self.now_us = 0
         self.offers: dict[str, Offer] = {}
-        self.offers_made: list[Offer] = []
+        self._made: list[tuple[str, str]] = []
+        self._to_archive: list[bytes] = []
         self.alerts: dict[str, Alert] = {}
         self._rejected = 0
         self._expiring: dict[tuple[str, int], list[tuple[str, str]]] = {}
@@ -126,7 +127,9 @@ class Work:
         if offer.moot:
             self.count("offers", offer.rule, "moot")
         else:
-            self.offers_made.append(offer)
+            self._made.append((offer.user_id, offer.offer_id))
+            # As it was made: a purchase that makes it moot may come in this micro-batch or later.
+            self._to_archive.append(_encode(offer))
             outcome = "held_out" if offer.held_out else "made"
             outcome = f"historical_{outcome}" if offer.historical else outcome
             self.count("offers", offer.rule, outcome)
@@ -163,11 +166,10 @@ class Work:
         config = self._config
         for offer in self.offers.values():
             self.put("offers", offer.user_id, offer.offer_id, _encode(offer))
-        if self.offers_made:
-            made = [(offer.user_id, offer.offer_id) for offer in self.offers_made]
-            self._expiring.setdefault(("offers", config.offers_ttl_us), []).extend(made)
-            self.stored("offers", config.offers_ttl_us, "offers", len(made))
-            archive_feed.put(self.batch, b"\n".join(map(_encode, self.offers_made)))
+        if self._made:
+            self._expiring.setdefault(("offers", config.offers_ttl_us), []).extend(self._made)
+            self.stored("offers", config.offers_ttl_us, "offers", len(self._made))
+            archive_feed.put(self.batch, b"\n".join(self._to_archive))
         for alert in self.alerts.values():
             sk = alert_feed.put(self.batch, _encode(alert))
             self.put("alerts", alert.alert_id, "", sk.encode())
