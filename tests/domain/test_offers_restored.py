@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shopstream.domain.offers import RuleSet, Shopper, Timer
 from shopstream.domain.rules import parse_rules
+from shopstream.domain.shoppers import KEYS_MAX
 from shopstream.events import Click, Offer
 from shopstream.rules_file import default_rules
 
@@ -250,15 +251,15 @@ def test_users_with_very_many_products_are_bounded_and_restored_alike() -> None:
             0,
             True,
         )
-        for number in range(4_000)
+        for number in range(15_000)
     ]
-    for step in steps[:3_000]:
+    for step in steps[:14_000]:
         whole.step(step)
         restored.step(step)
-    restored.restore(steps[:3_000])
-    for step in steps[3_000:]:
+    restored.restore(steps[:14_000])
+    for step in steps[14_000:]:
         assert whole.step(step) == restored.step(step)
     assert state_of(restored.shopper) == state_of(whole.shopper)
-    assert len(whole.shopper.seen) <= 512
-    assert len(whole.shopper.blocked or {}) <= 512
+    assert 1_000 < len(whole.shopper.seen) <= KEYS_MAX
+    assert 1_000 < len(whole.shopper.blocked or {}) <= KEYS_MAX
     assert len(whole.shopper.carts or {}) <= 64

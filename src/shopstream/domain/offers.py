@@ -94,7 +94,8 @@ class RuleSet:
     """Rules made ready to be asked about events.
 
     `fingerprint` changes when any rule does. `observed` names the event types that matter to the
-    state: `observe` may be left out for others.
+    state: `observe` may be left out for others. `waking` names those that end an absence: timers
+    of the user that are due by then are fired before such an event is observed.
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
@@ -111,6 +112,13 @@ class RuleSet:
         }
         self.observed = frozenset(
             type for type, (effects, countings, _) in self._plans.items() if effects or countings
+        )
+
+        self.waking = frozenset(
+            type
+            for rule in self.rules
+            if rule.idle_us is not None
+            for type in (CART_ACTIVITY if rule.same == "cart" else rule.on)
         )
 
     def _plan(self, type: EventType, window_us: int) -> Plan:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from shopstream.domain.carts import Cart
 from shopstream.events import Offer
 
-KEYS_MAX = 512
+KEYS_MAX = 4_096
 """Keys kept for a user in each of the tables below; past that, the oldest quarter goes."""
 NEVER = -(2**63)
 """Before every event."""

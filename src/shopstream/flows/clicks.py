@@ -249,7 +249,7 @@ class Clicks:
     def _apply(
         self, arrived: list[Arrived], work: Work, budget: Budget, *, historical: bool
     ) -> None:
-        observed, observe = self._rules.observed, self._rules.observe
+        observed, observe, waking = self._rules.observed, self._rules.observe, self._rules.waking
         gap_us = self._config.session_gap_us
         touched = self._touched
 
@@ -274,11 +274,20 @@ class Clicks:
                 person.pending.append(stored)
             event_type = click.event_type
             if event_type in observed:
+                if event_type in waking:
+                    self._fire_due(person.user_id, at_us, budget, work, historical=historical)
                 event_id = click.event_id or ""
                 offers = observe(person.shopper, click, event_id, at_us, historical, budget, arm)
                 if offers:
                     for offer in offers:
                         work.offer(offer)
+
+    def _fire_due(
+        self, user_id: str, at_us: int, budget: Budget, work: Work, *, historical: bool
+    ) -> None:
+        """Fire what an absence has made due that ends only now, in the same row."""
+        for timer in self._timers.due_of(user_id, at_us, historical=historical, work=work):
+            self.fire(timer, budget, work)
 
     def fire(self, timer: Timer, budget: Budget, work: Work) -> None:
         """A timer is due: make the offer, wait on, or let it be."""
