@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shopstream.local.log import SqliteLog
+    from shopstream.local.outbox import Row as AlertRow
     from shopstream.local.tables import RocksTables
     from shopstream.ports import Lake
     from shopstream.settings import Settings
@@ -74,6 +75,24 @@ class Engine:
         from shopstream.local.delivery import run_notifier
 
         run_notifier(self.settings, until_idle=until_idle, write=write, stop=stop)
+
+    def alerts(self, state: str | None, rows_max: int) -> list[AlertRow]:
+        """Rows of the outbox, in one state or all, the last changed first; [] without an outbox."""
+        from shopstream.local.outbox import STATES, Outbox
+
+        if not (self.dir.root / "outbox.db").exists():
+            return []
+        outbox = Outbox.reader(self.dir.root)
+        try:
+            rows = [
+                row
+                for found in STATES
+                if state in (None, found)
+                for row in outbox.rows(found, rows_max=rows_max)
+            ]
+        finally:
+            outbox.close()
+        return sorted(rows, key=lambda row: row.changed_us, reverse=True)[:rows_max]
 
     def retry_dead_alerts(self) -> int:
         """Put all dead letters of the outbox back; returns how many."""

@@ -4,7 +4,9 @@ import threading
 from collections.abc import Callable
 
 import structlog
+from msgspec import Struct
 
+from shopstream.domain.receivers import redact
 from shopstream.engine import open_engine
 from shopstream.settings import Settings
 
@@ -33,6 +35,37 @@ def run_notifier(
     isn't usable, DataDirError when the disk fails.
     """
     open_engine(settings).run_notifier(until_idle=until_idle, write=write, stop=stop)
+
+
+class AlertStatus(Struct):
+    """An alert and what became of it at one receiver; passwords and tokens are not shown."""
+
+    alert_id: str
+    kind: str
+    subject: str
+    at: str
+    receiver: str
+    state: str
+    tries: int
+    error: str
+
+
+def list_alerts(settings: Settings, state: str | None, *, limit: int) -> list[AlertStatus]:
+    """Alerts in the outbox, the last changed first. Raises DataDirError without a data directory."""
+    engine = open_engine(settings, create=False)
+    return [
+        AlertStatus(
+            alert_id=row.alert.alert_id,
+            kind=row.alert.kind,
+            subject=row.alert.subject,
+            at=f"{row.alert.at:%Y-%m-%dT%H:%M:%SZ}",
+            receiver=redact(row.receiver) if row.receiver else "",
+            state=row.state,
+            tries=row.tries,
+            error=row.error,
+        )
+        for row in engine.alerts(state, limit)
+    ]
 
 
 def retry_dead(settings: Settings) -> int:

@@ -48,7 +48,7 @@ def simulate(
     \b
     Examples:
       $ shopstream simulate shop --count 5000 --seed 7
-      $ shopstream simulate clicks --count 26000 --target-kb 200 --to clicks.ndjson
+      $ shopstream simulate orders --count 26000 --target-kb 200 --to orders.ndjson
       $ shopstream simulate orders --rate 50 --to http://localhost:8080
     """
     from shopstream.simulator import run_simulation
@@ -73,7 +73,7 @@ def simulate(
     if not quiet:
         say(str(done))
     if to is None:
-        settle(found, direct=True)
+        settle(found, direct=done.direct)
 
 
 @app.command()
