@@ -5,7 +5,7 @@ with its writer before it answers.
 """
 
 import asyncio
-import time
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from shopstream.engine import Engine
 
 EVENTS_MAX = 1_000
+ID_CHARS_MAX = ID_BYTES_MAX
+ID_PATTERN = r"^[^\u0000-\u001f\u007f]+$"
 OFFERS_MAX = 1_000
-_FRESH_S = 0.02
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _T = TypeVar("_T")
 _decode_offer = msgspec.json.Decoder(Offer).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -42,7 +44,6 @@ class Lookups:
         self._engine = engine
         self._shards = engine.shards
         self._readers: dict[int, Tables] = {}
-        self._refreshed: dict[int, float] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lookups")
 
     async def offers(self, user_id: str, *, every: bool, limit: int) -> bytes:
@@ -63,7 +64,7 @@ class Lookups:
         def read(tables: Tables) -> bytes:
             lines: list[msgspec.Raw] = []
             for _, item in tables.query("browsing_events", user_id, reverse=True):
-                for line in reversed(item.splitlines()):
+                for line in reversed(item.split(b"\n")):
                     if line:
                         lines.append(msgspec.Raw(encode(read_stored(line))))
                     if len(lines) == limit:
@@ -118,18 +119,16 @@ class Lookups:
             ) from None
 
     def _tables(self, shard: int) -> Tables:
-        now = time.monotonic()
         tables = self._readers.get(shard)
         if tables is None:
             tables = self._readers[shard] = self._engine.read_tables(shard)
-        elif now - self._refreshed[shard] > _FRESH_S:
+        else:
             try:
                 tables.refresh()
             except Exception:  # noqa: BLE001 - rocksdict raises plain Exception; a new reader mends it
                 del self._readers[shard]
                 tables.close()
                 tables = self._readers[shard] = self._engine.read_tables(shard)
-        self._refreshed[shard] = now
         return tables
 
     def _close_readers(self) -> None:
@@ -139,12 +138,14 @@ class Lookups:
 
 
 def _check_id(value: str) -> None:
+    usable = 0 < len(value) <= ID_CHARS_MAX and _CONTROL.search(value) is None
     try:
-        size = len(value.encode())
+        value.encode()
     except UnicodeEncodeError:
-        size = 0
-    if not 0 < size <= ID_BYTES_MAX or not value.isprintable():
-        raise Refusal(400, "id", f"an id is 1 to {ID_BYTES_MAX} bytes without control characters")
+        usable = False
+    if not usable:
+        most = ID_CHARS_MAX
+        raise Refusal(400, "id", f"an id has 1 to {most} characters, none of them control ones")
 
 
 def _live(offer: Offer, now: datetime) -> bool:

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from shopstream.collector.lookups import EVENTS_MAX, OFFERS_MAX
+from shopstream.collector.lookups import EVENTS_MAX, ID_CHARS_MAX, ID_PATTERN, OFFERS_MAX
 from shopstream.collector.segment import BATCH, MESSAGE_TYPES
 from shopstream.collector.watch import Health
-from shopstream.events import EVENT_OF, ID_BYTES_MAX, TOPICS, Offer, Topic
+from shopstream.events import EVENT_OF, TOPICS, Offer, Topic
 from shopstream.schemas import EXAMPLES, schema_of
 from shopstream.settings import Settings
 
@@ -255,12 +255,13 @@ def _ref(name: str) -> Spec:
 
 
 def _path_id(description: str) -> Spec:
-    schema = {"type": "string", "minLength": 1, "maxLength": ID_BYTES_MAX}
+    length = {"minLength": 1, "maxLength": ID_CHARS_MAX}
+    schema = {"type": "string", **length, "pattern": ID_PATTERN}
     return {
         "name": "id",
         "in": "path",
         "required": True,
-        "description": f"{description} At most {ID_BYTES_MAX} bytes.",
+        "description": description,
         "schema": schema,
     }
 

@@ -193,7 +193,9 @@ class Secured:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *_SECURITY]
+                present = {name for name, _ in message["headers"]}
+                added = [header for header in _SECURITY if header[0] not in present]
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         # A client that left has no answer to wait for.

@@ -70,7 +70,10 @@ def test_no_key_and_a_wrong_key_get_401_and_leave_no_trace(start_collector: Any,
 def test_one_item_with_a_wrong_key_refuses_its_batch(start_collector: Any) -> None:
     collector = start_collector(add_keys=[{"kind": "write"}])
     (key,) = collector.secrets
-    for items in ([{"writeKey": key}, {"writeKey": "x"}], [{"writeKey": key}, {}], [{}], [5], []):
+    batches: list[list[Any]] = [
+        [{"writeKey": key}, {"writeKey": "x"}], [{"writeKey": key}, {}], [{}], [5], [],
+    ]  # fmt: skip
+    for items in batches:
         assert collector.post("/v1/batch", {"batch": items}).status_code == 401
     assert collector.entries() == []
 

@@ -91,7 +91,8 @@ def test_an_unreadable_message_gets_400_with_code_and_message_and_is_kept(
 
 
 def test_a_batch_without_a_list_or_messages_gets_400(collector: Any) -> None:
-    for body in ({}, {"batch": {}}, {"batch": "x"}):
+    bodies: list[dict[str, Any]] = [{}, {"batch": {}}, {"batch": "x"}]
+    for body in bodies:
         assert collector.post("/v1/b", body).status_code == 400
     assert len(collector.rejections()) == 3
     assert collector.post("/v1/b", {"batch": []}).json()["code"] == "empty"
@@ -148,7 +149,7 @@ def test_look_ups_are_not_for_other_origins(collector: Any) -> None:
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_the_real_segment_sdk_delivers_every_message(collector: Any, zipped: bool) -> None:
-    from segment.analytics.client import Client
+    from segment.analytics.client import Client  # type: ignore[import-untyped] # ships no types
 
     errors: list[Exception] = []
     client = Client(
@@ -169,7 +170,7 @@ def test_the_real_segment_sdk_delivers_every_message(collector: Any, zipped: boo
 
 
 def test_the_real_rudderstack_sdk_delivers_every_message(collector: Any) -> None:
-    from rudderstack.analytics.client import Client
+    from rudderstack.analytics.client import Client  # type: ignore[import-untyped] # no types
 
     errors: list[Exception] = []
     client = Client(

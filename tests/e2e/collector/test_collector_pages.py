@@ -1,0 +1,231 @@
+"""Health that tells the truth, metrics, docs, verdicts, and the way in for load and replay."""
+
+import re
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from shopstream.events import Entry
+from shopstream.heartbeats import write_heartbeat
+from shopstream.schemas import EXAMPLES
+
+CLICK = {"user_id": "u1"}
+
+
+def beat(collector: Any, stage: str = "processor-0", **values: Any) -> None:
+    """What a processor says about itself."""
+    write_heartbeat(collector.engine.dir.run, stage, values)
+    collector.server.collector.watch.look()
+
+
+def health(collector: Any) -> tuple[int, dict[str, Any]]:
+    answer = collector.client.get("/health")
+    return answer.status_code, answer.json()
+
+
+def test_health_is_503_while_no_processor_runs(start_collector: Any) -> None:
+    code, body = health(start_collector())
+    assert (code, body["status"], body["delivering"]) == (503, "down", False)
+    assert body["reasons"] == ["processor-0 is not running"]
+
+
+def test_health_is_200_while_a_processor_keeps_up(start_collector: Any) -> None:
+    collector = start_collector()
+    collector.post("/v1/events/clicks", [CLICK] * 3)
+    beat(collector, position=3)
+    code, body = health(collector)
+    assert (code, body["status"], body["delivering"]) == (200, "ok", True)
+    assert (body["lag_events"], body["lag_s"], body["log_end"]) == (0, 0.0, 3)
+    assert body["stages"]["processor-0"] == {"alive": True, "position": 3, "lag_events": 0}
+
+
+def test_health_tells_how_many_events_wait_and_how_long(start_collector: Any) -> None:
+    collector = start_collector()
+    collector.post("/v1/events/clicks", [CLICK] * 3)
+    time.sleep(0.2)
+    beat(collector, position=0)
+    code, body = health(collector)
+    assert (code, body["lag_events"]) == (200, 3)
+    assert 0.2 <= body["lag_s"] < 5
+
+
+def test_health_is_503_when_a_processor_stands_still_while_events_wait(
+    start_collector: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shopstream.collector.watch.STUCK_S", 0.2)
+    collector = start_collector()
+    collector.post("/v1/events/clicks", [CLICK] * 3)
+    beat(collector, position=1)
+    assert health(collector)[0] == 200
+    time.sleep(0.3)
+    beat(collector, position=1)
+    code, body = health(collector)
+    assert (code, body["status"]) == (503, "down")
+    assert "has not moved" in body["reasons"][0]
+    beat(collector, position=2)
+    assert health(collector)[0] == 200
+
+
+def test_health_is_503_when_a_processor_has_not_spoken_for_long(start_collector: Any) -> None:
+    collector = start_collector()
+    beat(collector, position=0, at_us=time.time_ns() // 1000 - 11_000_000)
+    assert health(collector)[0] == 503
+    beat(collector, position="x")
+    assert health(collector)[0] == 503
+
+
+def test_health_asks_every_shard(start_collector: Any) -> None:
+    collector = start_collector(shards=2)
+    beat(collector, position=0)
+    assert health(collector)[1]["reasons"] == ["processor-1 is not running"]
+    beat(collector, "processor-1", position=0)
+    assert health(collector)[0] == 200
+
+
+def test_a_fault_that_stops_nothing_is_degraded_and_says_why(start_collector: Any) -> None:
+    collector = start_collector()
+    beat(collector, position=0, error="a rule is odd")
+    code, body = health(collector)
+    assert (code, body["status"]) == (200, "degraded")
+    assert body["reasons"] == ["processor-0: a rule is odd"]
+
+
+def test_the_heartbeat_tells_where_the_collector_listens(collector: Any) -> None:
+    found = msgspec.json.decode((collector.engine.dir.run / "collector.json").read_bytes())
+    assert (found["stage"], found["host"], found["port"]) == (
+        "collector", "127.0.0.1", collector.port,
+    )  # fmt: skip
+    assert collector.token not in str(found)
+    assert (collector.engine.dir.run / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_metrics_count_what_happened(start_collector: Any) -> None:
+    collector = start_collector()
+    collector.post("/v1/events/clicks", [CLICK] * 3)
+    collector.post("/v1/events/clicks", b"broken")
+    beat(collector, position=1, accepted=1, offers=2)
+    text = collector.client.get("/metrics").text
+    found = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert found["shopstream_received_events_total", "clicks"] == 4
+    assert found["shopstream_rejected_events_total", "clicks", "json"] == 1
+    assert found["shopstream_responses_total", "200"] == 1
+    assert found["shopstream_responses_total", "400"] == 1
+    assert found["shopstream_request_duration_seconds_count",] == 2
+    assert found["shopstream_request_duration_seconds_bucket", "+Inf"] == 2
+    assert found["shopstream_log_end",] == 4
+    assert found["shopstream_log_appended_events_total",] == 4
+    assert found["shopstream_processor_lag_events", "processor-0"] == 3
+    assert found["shopstream_processor_offers_total", "processor-0"] == 2
+
+
+def test_the_docs_page_needs_nothing_from_elsewhere_and_runs_no_script(collector: Any) -> None:
+    answer = collector.client.get("/docs")
+    assert answer.status_code == 200
+    assert "<script" not in answer.text
+    assert not re.search(r"(src|href)=['\"]?(https?:)?//", answer.text)
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    for path in collector.client.get("/openapi.json").json()["paths"]:
+        assert path in answer.text
+
+
+def test_pages_carry_headers_against_misuse(collector: Any) -> None:
+    for path in ("/health", "/docs", "/openapi.json", "/nothing", "/v1/users/u1/offers"):
+        headers = collector.client.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+
+
+def test_what_is_not_there_gets_404_as_json(collector: Any) -> None:
+    answer = collector.client.get("/<script>alert(1)</script>")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json()) == {"code", "message"}
+
+
+@pytest.mark.parametrize("topic", ["clicks", "orders", "carts", "stock"])
+def test_a_good_event_is_judged_valid_and_nothing_is_stored(collector: Any, topic: Any) -> None:
+    answer = collector.post(f"/v1/validate/{topic}", EXAMPLES[topic])
+    assert answer.status_code == 200
+    assert (answer.json()["valid"], answer.json()["invalid"]) == (1, 0)
+    assert answer.json()["results"][0]["events"][0]["topic"] == topic
+    assert collector.entries() == []
+
+
+def test_a_bad_event_is_judged_with_all_its_failures(collector: Any) -> None:
+    good = msgspec.json.encode(EXAMPLES["clicks"])
+    bad = b'{"user_id":"","event_type":"look","timestamp":"yesterday"}'
+    answer = collector.post("/v1/validate/clicks", b"[" + good + b"," + bad + b"]")
+    assert [r["valid"] for r in answer.json()["results"]] == [True, False]
+    failures = answer.json()["results"][1]["failures"]
+    assert [f["field"] for f in failures] == ["user_id", "event_type", "timestamp"]
+    broken = collector.post("/v1/validate/clicks", good + b"\n{broken\n")
+    assert (broken.json()["valid"], broken.json()["invalid"]) == (1, 1)
+
+
+def test_a_bad_line_of_an_order_is_told_where_lines_are_judged_one_by_one(
+    start_collector: Any,
+) -> None:
+    collector = start_collector(on_bad_line="quarantine_line")
+    line = {"product_id": "p1", "quantity": 0, "unit_price": 1}
+    order = {**EXAMPLES["orders"], "lines": [*EXAMPLES["orders"]["lines"], line]}
+    (result,) = collector.post("/v1/validate/orders", order).json()["results"]
+    assert [f["reason"] for f in result["failures"]] == ["quantity"]
+
+
+def test_messages_of_other_dialects_are_judged_too(collector: Any) -> None:
+    message = {
+        "type": "track", "event": "Product Viewed", "messageId": "m1", "userId": "u1",
+        "timestamp": "2026-01-31T12:00:00Z", "properties": {"product_id": "p1"},
+    }  # fmt: skip
+    answer = collector.post("/v1/validate/clicks?dialect=segment", message)
+    assert answer.json()["results"][0]["events"][0]["event"]["event_type"] == "view"
+    answer = collector.post("/v1/validate/clicks?dialect=segment", {"type": "track"})
+    assert answer.json()["invalid"] == 1
+
+
+def test_what_cannot_be_judged_is_refused(collector: Any) -> None:
+    for body, code in ((b"", "empty"), (b"{", "json"), (b"\x1f\x8bx", "encoding"), (b"5", "json")):
+        answer = collector.post("/v1/validate/clicks", body)
+        assert (answer.status_code, answer.json()["code"]) == (400, code)
+    assert collector.post("/v1/validate/clicks", [CLICK] * 1_001).status_code == 413
+    assert collector.post("/v1/validate/nothing", CLICK).status_code == 404
+    assert collector.entries() == []
+
+
+def append(collector: Any, entries: Any, **headers: str) -> Any:
+    return collector.client.post(
+        "/internal/append", content=msgspec.msgpack.encode(entries), headers=headers
+    )
+
+
+def test_entries_of_load_and_replay_are_appended_with_their_progress(collector: Any) -> None:
+    entry = Entry(
+        topic="orders", events=[b"{}", b"{}"], source="load:x", received_us=1, units=5, lines=[1, 2]
+    )
+    secret = {"Authorization": f"Bearer {collector.token}", "X-Progress": '{"file": 42}'}
+    answer = append(collector, [entry], **secret)
+    assert answer.status_code == 200
+    assert collector.entries() == [entry]
+    log = collector.engine.read_log()
+    assert (log.progress("file"), log.end()) == (42, answer.json()["end"])
+    log.close()
+
+
+def test_the_internal_endpoint_wants_its_secret_and_whole_entries(collector: Any) -> None:
+    entry = Entry(topic="orders", events=[b"{}"], source="load:x", received_us=1, units=1)
+    secret = {"Authorization": f"Bearer {collector.token}"}
+    for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": collector.token}):
+        assert append(collector, [entry], **headers).status_code == 401
+    assert append(collector, [{"a": 1}], **secret).status_code == 400
+    assert append(collector, [entry], **secret, **{"X-Progress": "x"}).status_code == 400
+    entry.topic = "nothing"
+    assert append(collector, [entry], **secret).status_code == 400
+    assert collector.entries() == []
