@@ -84,12 +84,8 @@ class Engine:
             return []
         outbox = Outbox.reader(self.dir.root)
         try:
-            rows = [
-                row
-                for found in STATES
-                if state in (None, found)
-                for row in outbox.rows(found, rows_max=rows_max)
-            ]
+            wanted = [found for found in STATES if state in (None, found)]
+            rows = [row for found in wanted for row in outbox.rows(found, rows_max=rows_max)]
         finally:
             outbox.close()
         return sorted(rows, key=lambda row: row.changed_us, reverse=True)[:rows_max]

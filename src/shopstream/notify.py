@@ -51,7 +51,7 @@ class AlertStatus(Struct):
 
 
 def list_alerts(settings: Settings, state: str | None, *, limit: int) -> list[AlertStatus]:
-    """Alerts in the outbox, the last changed first. Raises DataDirError without a data directory."""
+    """Alerts in the outbox, the last changed first. Raises DataDirError where nothing ever ran."""
     engine = open_engine(settings, create=False)
     return [
         AlertStatus(

@@ -33,7 +33,8 @@ def alerts(
     if context.invoked_subcommand is None:
         from shopstream.notify import list_alerts
 
-        show(list_alerts(settings_of(data_dir), state, limit=limit), format)
+        found = list_alerts(settings_of(data_dir), state, limit=limit)
+        show(found, format, columns=("at", "subject", "receiver", "state", "tries", "error"))
 
 
 @alerts_app.command("retry")
