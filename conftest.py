@@ -1,9 +1,7 @@
 """What holds for all tests."""
 
-import pytest
 
-
-def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Binary values are named by their argument: gzip writes the time into its bytes, and workers
     that run in parallel must agree on the names of tests.
     """
