@@ -14,7 +14,7 @@ from shopstream.cli.options import pairs, topics_in
 from shopstream.cli.tables import as_table
 from shopstream.errors import ConfigError
 
-GROUPS = ("", "quarantine", "rules", "keys")
+GROUPS = ("", "alerts", "quarantine", "rules", "keys")
 
 
 def commands_below(command: Any, path: str = "") -> dict[str, Any]:
@@ -40,7 +40,7 @@ def shopstream(*words: str, cwd: Path | None = None) -> subprocess.CompletedProc
 def test_all_commands_are_there() -> None:
     assert set(COMMANDS) - set(GROUPS) == {
         *("up", "collector", "processor", "notifier", "status", "check", "doctor", "settings"),
-        *("simulate", "load", "replay", "offers", "schema"),
+        *("simulate", "load", "replay", "offers", "schema", "alerts retry"),
         *("quarantine list", "quarantine show", "quarantine export"),
         *("rules check", "rules explain", "keys add", "keys list", "keys revoke"),
     }
