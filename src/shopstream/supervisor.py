@@ -23,7 +23,10 @@ PAUSE_S_MAX = 10.0
 STEADY_S = 30.0
 STOP_S = 20.0
 CONFIG_EXIT = 2
-"""A stage that ends with this won't do better next time: its message says what to mend."""
+"""A stage that ends with this as it starts won't do better next time: its message says what to
+mend. One that ran before is started again: its disk failed, say, and it recovers.
+"""
+STARTING_S = 5.0
 LOOK_S = 0.25
 DEMO_RATE = 25
 
@@ -116,10 +119,11 @@ def _keep_running(stage: _Stage, say: Callable[[str], None]) -> None:
         if stage.failures and time.monotonic() - stage.started_at > STEADY_S:
             stage.failures = 0
         return
-    if code == CONFIG_EXIT:
+    ran_s = time.monotonic() - stage.started_at
+    if code == CONFIG_EXIT and not stage.restarts and ran_s < STARTING_S:
         raise ConfigError(f"the {stage.name} can't run; see its message above")
     pause_s = min(PAUSE_S_MAX, 0.25 * 2**stage.failures)
-    if time.monotonic() - stage.started_at < pause_s:
+    if ran_s < pause_s:
         return
     if stage.failures > 20:
         raise ShopstreamError(f"the {stage.name} ended {stage.failures} times; giving up")
