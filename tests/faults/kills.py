@@ -148,7 +148,7 @@ class PoisonedProcessorVictim(ProcessorVictim):
     command = (sys.executable, "-m", "tests.faults.poisoned", "processor", "--until-idle")
 
     def rows(self) -> list[list[Entry]]:
-        return [*entries(2), *poison(6), *entries(4)]
+        return [*entries(3), *poison(6), *entries(6)]
 
     def finish(self, data_dir: Path) -> None:
         run([*self.command, "--data-dir", str(data_dir)]).check_returncode()

@@ -71,7 +71,7 @@ def order(minute: float, order_id: str, *, customer: str = "", **more: Any) -> b
 
 def large_order(minute: float, order_id: str, customer: str) -> bytes:
     """An order of 450 KB, which is over what an item may hold and so goes to the archive."""
-    return order(minute, order_id, customer=customer, payload={"note": order_id * 50_000})
+    return order(minute, order_id, customer=customer, payload={"note": "x" * 450_000})
 
 
 def stock(minute: float, product: str, on_hand: int, event_id: str) -> bytes:

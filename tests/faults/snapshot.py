@@ -50,7 +50,7 @@ def snapshot(data_dir: Path) -> Snapshot:
     """What the tables, the archive and the outbox in `data_dir` hold; no stage may be running."""
     things: Counter[Thing] = Counter()
     ledger: dict[Thing, int] = {}
-    for folder in sorted((data_dir / "tables").glob("*")):
+    for folder in sorted((data_dir / "tables").glob("[0-9]*")):
         tables = RocksTables.reader(folder)
         try:
             things.update(_in_tables(tables))

@@ -175,13 +175,13 @@ def events_of(request: Request) -> list[bytes]:
 def post(
     address: tuple[str, int], request: Request, *, timeout_s: float = 30
 ) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of the answer; status 0 when there was none."""
+    """Status, headers (names in small letters) and body of the answer; status 0 when none came."""
     connection = http.client.HTTPConnection(*address, timeout=timeout_s)
     try:
         connection.request("POST", request.path, request.body)
         answer = connection.getresponse()
         body = answer.read()
-        return answer.status, dict(answer.getheaders()), body
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, body
     except (OSError, http.client.HTTPException):
         return 0, {}, b""
     finally:

@@ -1,0 +1,119 @@
+"""After a power cut at any moment all that was acknowledged is there."""
+
+import shutil
+import sys
+from contextlib import closing
+from pathlib import Path
+from random import Random
+
+import apsw
+import msgspec
+import pytest
+from tests.faults.kills import ProcessorVictim
+from tests.faults.powerloss import Call, Disk, calls_in, traced
+from tests.faults.snapshot import compare, snapshot
+from tests.faults.stages import run
+
+from shopstream.engine import open_engine
+from shopstream.errors import ShopstreamError
+from shopstream.local.log import SqliteLog
+from shopstream.ports import Row
+from shopstream.processor import run_processor
+from shopstream.settings import Settings, load_settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("strace")]
+
+KEEP = (0.0, 0.5, 0.9, 1.0)
+"""Which share of what was not synced the disk has kept all the same."""
+
+
+def appended(root: Path, synchronous: str) -> tuple[Disk, list[Call]]:
+    """A fresh data directory, and the calls of two processes that append to its log in turn."""
+    data_dir = root / "data"
+    open_engine(Settings(data_dir=data_dir))
+    disk = Disk(data_dir)
+    calls: list[Call] = []
+    for n in range(2):
+        trace = root / f"trace{n}"
+        program = [sys.executable, "-m", "tests.faults.appending", str(data_dir / "log"), "25"]
+        run(traced([*program, synchronous], trace)).check_returncode()
+        calls += calls_in(trace, data_dir)
+    return disk, calls
+
+
+def lost_after_cuts(root: Path, synchronous: str, cuts: int) -> list[str]:
+    """What of the acknowledged rows is missing after `cuts` power cuts, evenly spread."""
+    disk, calls = appended(root, synchronous)
+    assert sum(call.path == "" for call in calls) == 50
+    chance, lost, acknowledged = Random(1), [], -1
+    at = {round(i * len(calls) / cuts): KEEP[i % len(KEEP)] for i in range(1, cuts + 1)}
+    for number, call in enumerate(calls, 1):
+        if call.path == "":
+            acknowledged = int(call.data)
+        else:
+            disk.do(call)
+        if (keep := at.get(number)) is not None:
+            place = root / "after"
+            disk.cut(chance, keep, place)
+            lost += [f"cut {number}: {what}" for what in missing(place / "log", acknowledged)]
+            shutil.rmtree(place)
+    return lost
+
+
+def missing(folder: Path, acknowledged: int) -> list[str]:
+    """What is wrong with the log in `folder`, of which so much was acknowledged."""
+    try:
+        log = SqliteLog(folder)
+    except (ShopstreamError, apsw.Error) as e:
+        return [f"the log can't be opened: {e}"]
+    with closing(log):
+        try:
+            rows = read_all(log)
+            read, received = log.progress("test"), sum(log.received().values())
+        except Exception as e:  # noqa: BLE001  # a torn log may fail in any way
+            return [f"the log can't be read: {e}"]
+    numbers = [msgspec.json.decode(row.entries[0].events[0])["n"] for row in rows]
+    if not len(rows) == read == received or numbers != list(range(len(rows))):
+        return [f"rows {numbers}, {read} read, {received} received"]
+    if len(rows) <= acknowledged:
+        return [f"{acknowledged + 1} rows were acknowledged, {len(rows)} are there"]
+    return []
+
+
+def read_all(log: SqliteLog) -> list[Row]:
+    rows: list[Row] = []
+    while found := log.read(rows[-1].next if rows else 0):
+        rows += found
+    return rows
+
+
+def test_after_a_power_cut_every_acknowledged_row_is_in_the_log(tmp_path: Path) -> None:
+    assert lost_after_cuts(tmp_path, "full", 200) == []
+
+
+# A log that is too torn to be opened leaves its lock file to the garbage collector.
+@pytest.mark.filterwarnings("ignore:.*writer.lock")
+@pytest.mark.parametrize("weaker", ["normal", "off"])
+def test_weaker_syncing_is_seen_to_lose_acknowledged_rows(weaker: str, tmp_path: Path) -> None:
+    """The control: a test that can't fail proves nothing."""
+    assert lost_after_cuts(tmp_path, weaker, 60)
+
+
+def test_after_a_power_cut_the_processor_catches_up_from_the_log(tmp_path: Path) -> None:
+    victim = ProcessorVictim(tmp_path)
+    data_dir = shutil.copytree(victim.template, tmp_path / "data")
+    disk, trace, chance = Disk(data_dir), tmp_path / "trace", Random(2)
+    command = [*victim.command, "--data-dir", str(data_dir)]
+    run(traced(command, trace)).check_returncode()
+    calls = list(calls_in(trace, data_dir))
+    cuts = {round(i * len(calls) / 8): KEEP[i % len(KEEP)] for i in range(1, 9)}
+    for number, call in enumerate(calls, 1):
+        if call.path:
+            disk.do(call)
+        if (keep := cuts.get(number)) is not None:
+            place = tmp_path / "after"
+            disk.cut(chance, keep, place)
+            run_processor(load_settings({"data_dir": place}), until_idle=True)
+            difference = compare(victim.wanted, snapshot(place))
+            assert not difference, f"cut {number} of {len(calls)}, {keep} kept"
+            shutil.rmtree(place)
