@@ -91,15 +91,15 @@ def check(settings: Settings) -> CheckReport:
     cells: Cells = Counter()
     found: Counter[str] = Counter()
     orders: dict[str, Sold] = {}
-    positions = []
+    checkpoints = []
     archived_to = []
     for shard in range(engine.shards):
         tables = _tables(engine, shard)
         if tables is None:
-            positions.append(0)
+            checkpoints.append(Checkpoint())
             continue
         try:
-            positions.append(_position(tables))
+            checkpoints.append(_checkpoint(tables))
             cells.update(Ledger(tables).cells)
             _count_tables(tables, found)
             _count_orders(tables, engine, orders)
@@ -110,8 +110,8 @@ def check(settings: Settings) -> CheckReport:
     waiting: Counter[tuple[str, str]] = Counter()
     with log.frozen():
         received = log.received()
-        for shard, position in enumerate(positions):
-            _count_waiting(log, position, shard, waiting)
+        for shard, checkpoint in enumerate(checkpoints):
+            _count_waiting(log, checkpoint, shard, waiting)
     log.close()
     found["order_lines"] = sum(sold.lines for sold in orders.values())
     topics, sources, differences = _add_up(cells, received, waiting)
@@ -137,20 +137,25 @@ def _tables(engine: Engine, shard: int) -> Tables | None:
         return None
 
 
-def _position(tables: Tables) -> int:
+def _checkpoint(tables: Tables) -> Checkpoint:
     stored = tables.get("state", "checkpoint")
-    return msgspec.json.decode(stored, type=Checkpoint).position if stored else 0
+    return msgspec.json.decode(stored, type=Checkpoint) if stored else Checkpoint()
 
 
-def _count_waiting(log: Log, position: int, shard: int, waiting: Counter[tuple[str, str]]) -> None:
+def _count_waiting(
+    log: Log, checkpoint: Checkpoint, shard: int, waiting: Counter[tuple[str, str]]
+) -> None:
+    position, done = checkpoint.position, checkpoint.done
     while rows := log.read(position, shard=shard):
         for entry in (entry for row in rows for entry in row.entries):
+            events = entry.events[done:]
+            done = max(0, done - len(entry.events))
             if entry.dialect == "resolved":
                 continue
             units = (
-                sum(units_of(entry.topic, raw, entry.on_bad_line) for raw in entry.events)
+                sum(units_of(entry.topic, raw, entry.on_bad_line) for raw in events)
                 if entry.dialect == "shopstream"
-                else len(entry.events)
+                else len(events)
             )
             waiting[entry.topic, entry.source] += units
         position = rows[-1].next
@@ -220,22 +225,29 @@ def _compare_tables(
     return held
 
 
-class _Extra(Struct, gc=False):
-    extra: dict[str, msgspec.Raw] = {}
+class _Marked(Struct, gc=False):
+    event_id: str = ""
+    extra: dict[str, msgspec.Raw] | None = None
 
 
-_decode_extra = msgspec.json.Decoder(_Extra).decode
+_decode_marked = msgspec.json.Decoder(_Marked).decode
+
+
+def _made_from(line: bytes) -> str:
+    """The topic of the event that a stored click was made from."""
+    if b'"extra"' not in line:
+        return "clicks"
+    click = _decode_marked(line)
+    extra = click.extra or {}
+    if FROM_ORDER in extra and click.event_id.startswith("order:"):
+        return ORDER_PURCHASES
+    return "carts" if CART_LINE in extra and click.event_id.startswith("cart:") else "clicks"
 
 
 def _count_tables(tables: Tables, found: Counter[str]) -> None:
     for _, _, chunk in tables.scan("browsing_events"):
         for line in chunk.split(b"\n"):
-            if b'"extra"' not in line:
-                found["clicks"] += 1
-                continue
-            extra = _decode_extra(line).extra
-            kind = ORDER_PURCHASES if FROM_ORDER in extra else "clicks"
-            found["carts" if CART_LINE in extra else kind] += 1
+            found[_made_from(line)] += 1
     for table in ("orders", "stock_levels", "offers", "quarantine"):
         found[TABLES[table][0]] += sum(1 for _ in tables.scan(table))
 

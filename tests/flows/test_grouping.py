@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -19,7 +19,7 @@ from tests.flows.pipeline import (
     stock,
 )
 
-from shopstream.events import Entry
+from shopstream.events import TOPICS, Entry
 
 RULES = """
 [[rule]]
@@ -48,13 +48,14 @@ who = { user_type = ["returning"] }
 offer = { amount = 1, currency = "EUR", expires = "1h" }
 holdout = 0.3
 """
+Users: TypeAlias = st.SearchStrategy[str]
 _user = st.sampled_from(["u1", "u2", "ü3"])
 _product = st.sampled_from(["p1", "p2"])
 _minutes = st.integers(-120, 0)
 
 
 @st.composite
-def _clicks(draw: st.DrawFn) -> dict[str, Any]:
+def _clicks(draw: st.DrawFn, users: Users) -> dict[str, Any]:
     kinds = ["view", "view", "view", "add_to_cart", "remove_from_cart", "purchase", "search"]
     fields: dict[str, Any] = {"event_type": draw(st.sampled_from(kinds))}
     if draw(st.booleans()):
@@ -65,30 +66,35 @@ def _clicks(draw: st.DrawFn) -> dict[str, Any]:
         fields["x"] = 1
     if draw(st.integers(0, 9)) == 0:
         fields["price"] = -1
-    return click(draw(_user), draw(_minutes), product_id=draw(_product), **fields)
+    return click(draw(users), draw(_minutes), product_id=draw(_product), **fields)
 
 
 @st.composite
-def _orders(draw: st.DrawFn) -> dict[str, Any]:
+def _orders(draw: st.DrawFn, users: Users) -> dict[str, Any]:
     prices = draw(st.lists(st.sampled_from([0, 5, 600]), min_size=1, max_size=3))
-    fields: dict[str, Any] = {"customer_id": draw(st.none() | _user)}
+    fields: dict[str, Any] = {"customer_id": draw(st.none() | users)}
     fields["status"] = draw(st.sampled_from(["placed", "paid", "cancelled"]))
     return order(f"o{draw(st.integers(0, 3))}", *prices, minutes=draw(_minutes), **fields)
 
 
-_events: dict[str, st.SearchStrategy[Any]] = {
-    "clicks": _clicks() | st.sampled_from([b"not json", b"\xff", b"{}"]),
-    "orders": _orders(),
-    "carts": st.builds(cart_line, _user, _product, st.integers(0, 2), _minutes),
-    "stock": st.builds(stock, _product, st.sampled_from([0, 3, 9]), _minutes),
-}
+def _events(topic: str, users: Users) -> st.SearchStrategy[Any]:
+    match topic:
+        case "clicks":
+            return _clicks(users) | st.sampled_from([b"not json", b"\xff", b"{}"])
+        case "orders":
+            return _orders(users)
+        case "carts":
+            return st.builds(cart_line, users, _product, st.integers(0, 2), _minutes)
+        case _:
+            return st.builds(stock, _product, st.sampled_from([0, 3, 9]), _minutes)
 
 
 @st.composite
 def _entries(draw: st.DrawFn) -> Entry:
     topic = draw(st.sampled_from(["clicks", "clicks", "clicks", "carts", "orders", "stock"]))
-    events = draw(st.lists(_events[topic], min_size=1, max_size=4))
     historical = draw(st.integers(0, 3)) == 0
+    users = st.sampled_from(["h1", "h2"]) if historical else _user
+    events = draw(st.lists(_events(topic, users), min_size=1, max_size=4))
     facts: dict[str, Any] = {"historical": historical}
     if historical:
         facts |= {"source": "load:x", "watermark_us": NOW_US + draw(_minutes) * MINUTE_US}
@@ -158,7 +164,7 @@ def test_two_shards_make_what_one_makes(rows: list[list[Entry]]) -> None:
         same = ("offers", "orders", "stock_levels", "products", "users", "browsing_events")
         for name in (*same, "quarantine"):
             assert found[name] == expected[name], name
-        for topic in _events:
+        for topic in TOPICS:
             for source in ("http", "load:x"):
                 assert two.counts(topic, source) == one.counts(topic, source)
         assert two.check().differences == []

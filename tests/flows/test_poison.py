@@ -1,0 +1,158 @@
+"""An event that makes the code fail goes to the quarantine, and its neighbours do not."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.flows.pipeline import Opener, Pipeline, cart_line, click, entry, order, stock
+
+from shopstream.domain import offers
+from shopstream.events import Click
+from shopstream.flows import clicks, processor
+
+
+class Fatal(BaseException):
+    """Ends a test's process in the middle, as far as the pipeline can tell."""
+
+
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules fail for clicks on the page /poison."""
+    observe = offers.RuleSet.observe
+
+    def failing(self: Any, shopper: Any, click: Click, *rest: Any) -> Any:
+        if click.page == "/poison":
+            raise ZeroDivisionError("by what it says")
+        return observe(self, shopper, click, *rest)
+
+    monkeypatch.setattr(offers.RuleSet, "observe", failing)
+
+
+def views(count: int, *poisonous: int) -> list[dict[str, Any]]:
+    return [
+        click(f"u{n % 3}", -n, event_id=f"e{n}", page="/poison" if n in poisonous else "/")
+        for n in range(count)
+    ]
+
+
+@pytest.mark.usefixtures("poison")
+def test_poison_is_quarantined_and_its_neighbours_are_kept(pipeline: Pipeline) -> None:
+    pipeline.give(*views(10, 2, 7))
+    assert pipeline.counts() == {"accepted": 8, "quarantined:poison": 2}
+    messages = [record.rejection.failures[0].message for record in pipeline.rejections()]
+    assert all("ZeroDivisionError: by what it says" in message for message in messages)
+    assert sum(len(pipeline.clicks_of(f"u{n}")) for n in range(3)) == 8
+    assert pipeline.check().balanced
+
+
+@pytest.mark.usefixtures("poison")
+def test_rows_around_a_poisoned_one_go_on_as_ever(pipeline: Pipeline) -> None:
+    pipeline.append(entry(*views(4)))
+    pipeline.append(
+        entry(*(e | {"event_id": f"x{e['event_id']}"} for e in views(4, 1)), lines=[5, 6, 7, 8]),
+        entry(order("o1", 5_000, customer_id="u1"), topic="orders"),
+        entry(stock("p1", 1), topic="stock"),
+        entry(cart_line("u1", "p1", 1), topic="carts"),
+    )
+    pipeline.append(entry(click("u9", event_id="last")))
+    pipeline.process_all()
+    assert pipeline.counts() == {"accepted": 8, "quarantined:poison": 1}
+    (record,) = pipeline.rejections()
+    assert record.rejection.line == 6
+    assert len(pipeline.orders()) == 1
+    assert sorted(alert.kind for alert in pipeline.alerts()) == ["large_order", "low_stock"]
+    assert pipeline.check().balanced
+    pipeline.restart()
+    pipeline.give(*views(10))
+    assert pipeline.counts()["duplicate"] == 4
+
+
+def test_poison_that_is_no_poison_any_more_can_be_replayed(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(clicks, "encode", lambda _: 1 // 0)
+        pipeline.give(click())
+    assert pipeline.counts() == {"quarantined:poison": 1}
+    (record,) = pipeline.rejections()
+    mark = entry(record.id.encode(), dialect="resolved", source="replay", units=0)
+    pipeline.take_all(entry(record.rejection.raw, source="replay"), mark)
+    assert pipeline.counts(source="replay") == {"accepted": 1}
+    assert [bool(r.resolved_us) for r in pipeline.rejections()] == [True]
+    assert pipeline.check().balanced
+
+
+@pytest.mark.usefixtures("poison")
+@pytest.mark.parametrize("committed", range(1, 9))
+def test_a_crash_in_the_middle_of_a_row_taken_one_by_one_loses_and_doubles_nothing(
+    open_pipeline: Opener, monkeypatch: pytest.MonkeyPatch, committed: int
+) -> None:
+    pipeline = open_pipeline()
+    pipeline.append(
+        entry(*views(4, 2)), entry(order("o1", 5_000, customer_id="u1"), topic="orders")
+    )
+    pipeline.append(entry(*views(6)[4:]))
+    commit, done = processor.Processor._commit, 0
+
+    def dying(self: Any, *values: Any, **options: Any) -> None:
+        nonlocal done
+        if done == committed:
+            raise Fatal
+        done += 1
+        commit(self, *values, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(processor.Processor, "_commit", dying)
+        try:
+            pipeline.process_all()
+        except Fatal:
+            assert pipeline.check().differences == []
+    pipeline.restart()
+    pipeline.process_all()
+    assert pipeline.counts() == {"accepted": 5, "quarantined:poison": 1}
+    assert pipeline.counts("orders") == {"accepted": 1}
+    assert len(pipeline.alerts()) == 1
+    assert sum(len(pipeline.clicks_of(f"u{n}")) for n in range(3)) == 5 + 1, "and a purchase"
+    assert pipeline.check().differences == []
+
+
+@pytest.mark.parametrize("error", [OSError("disk"), MemoryError()])
+def test_what_is_the_machines_fault_is_not_blamed_on_the_event(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def failing(_: Any) -> bytes:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clicks, "encode", failing)
+        with pytest.raises(type(error)):
+            pipeline.give(click())
+    pipeline.restart()
+    pipeline.process_all()
+    assert pipeline.counts() == {"accepted": 1}
+    assert pipeline.check().balanced
+
+
+def test_one_event_cannot_poison_its_user(pipeline: Pipeline) -> None:
+    """What was once accepted can always be read back, whatever it holds."""
+    odd = [
+        b'"x":1e400',
+        b'"x":[' + b"9" * 5_000 + b"]",
+        b'"x":' + b"[" * 400 + b"]" * 400,
+        b'"extra":null',
+        b'"extra":{"cart_line":1}',
+        b'"extra":{"from_order":"o1"}',
+        b'"extra":{"from_order":{"a":[]},"cart_line":"x"}',
+        b'"page":"\\"extra\\""',
+        b'"page":"a\\nb"',
+    ]
+    for n, text in enumerate(odd):
+        complete = {"event_id": "e", "session_id": "s", "user_type": "new"}
+        for event in (click(f"u{n}"), click(f"u{n}") | complete):
+            pipeline.give(json.dumps(event).encode()[:-1] + b"," + text + b"}")
+    pipeline.restart()
+    for n in range(len(odd)):
+        pipeline.give(click(f"u{n}", 1))
+        assert len(pipeline.clicks_of(f"u{n}")) == 3
+    assert pipeline.counts() == {"accepted": 3 * len(odd)}
+    assert pipeline.check().differences == []
