@@ -56,8 +56,10 @@ class GroupCommit:
             while len(group) < _GROUP_MAX and not self._waiting.empty():
                 group.append(self._waiting.get())
             blob = self._compress(b"\n".join(body for body, _ in group))
-            with self._db:
-                self._db.execute("INSERT INTO log (body) VALUES (?)", (blob,))
+            # Statements, not `with`: that would hold the GIL while COMMIT waits for the disk.
+            self._db.execute("BEGIN")
+            self._db.execute("INSERT INTO log (body) VALUES (?)", (blob,))
+            self._db.execute("COMMIT")
             group[0][1].get_loop().call_soon_threadsafe(_finish, group)
 
 

@@ -318,7 +318,7 @@ def _stages(settings: Settings, now_us: int) -> Findings:
     for stage, beat in beats.items():
         if alive(beat, now_us):
             yield Finding("ok", f"{stage} runs (process {beat.get('pid')})")
-        else:
+        elif not beat.get("ended"):
             yield Finding(
                 "warning",
                 f"{stage} gave its last sign of life {_ago(beat.get('at_us'), now_us)}",

@@ -44,8 +44,6 @@ class Engine:
     def read_log(self) -> SqliteLog:
         from shopstream.local.log import SqliteLog
 
-        if not (self.dir.log / "log.db").exists():
-            self.write_log().close()
         return SqliteLog.reader(self.dir.log)
 
     def write_tables(self, shard: int) -> RocksTables:

@@ -151,6 +151,7 @@ class _Follower:
                 "offers": ledger.total("made") + ledger.total("held_out"),
                 "alerts": ledger.total("raised"),
                 "events_per_s": 0 if last else round(rate),
+                "ended": last,
             },
         )
         self._beat_at, self._processed_before = now, self._processed

@@ -78,7 +78,9 @@ def recorded() -> Iterator[tuple[str, bytes, bytes]]:
             if request["body_base64"]:
                 packed = base64.b64decode(request["body_base64"])
                 assert json.loads(gzip.decompress(packed)) == body
-            around = {k: body[k] for k in ("context", "sentAt") if k in body and "batch" in body}
+            around: dict[str, Any] = {
+                k: body[k] for k in ("context", "sentAt") if k in body and "batch" in body
+            }
             for item in body.get("batch", [body]):
                 yield file.stem, json.dumps(item).encode(), json.dumps(around).encode()
 
@@ -90,8 +92,8 @@ def test_every_recorded_message_of_every_sdk_becomes_events() -> None:
         for topic, event in read_segment(raw, context, RECEIVED_US):
             decoded = _order(event) if topic == "orders" else _click(event)
             kinds.setdefault(sdk, []).append(getattr(decoded, "event_type", topic))
-            user = decoded.customer_id if topic == "orders" else decoded.user_id
-            assert user == "u_1001" or decoded.extra["type"] == "page"
+            user = decoded.customer_id if isinstance(decoded, Order) else decoded.user_id
+            assert user == "u_1001" or (decoded.extra or {})["type"] == "page"
     assert len(kinds) == 7
     for sdk, told in kinds.items():
         assert {"view", "add_to_cart", "purchase", "orders"} <= set(told), sdk
@@ -293,7 +295,12 @@ def test_the_device_is_told_by_its_type_the_hints_or_the_agent(
 
 
 def test_odd_context_stays_where_it_was() -> None:
-    context = {"page": {"path": 7}, "userAgent": None, "locale": [], "consent": {"x": 1}}
+    context: dict[str, Any] = {
+        "page": {"path": 7},
+        "userAgent": None,
+        "locale": [],
+        "consent": {"x": 1},
+    }
     context |= {"device": [], "location": "Rome", "userAgentData": {"mobile": "no"}}
     assert only(track("Product Viewed", context=context)).extra["context"] == context
 
@@ -336,13 +343,16 @@ def test_a_clock_that_is_wrong_is_corrected_by_when_the_message_was_sent() -> No
 
 
 def test_a_time_is_not_corrected_twice_nor_without_an_id_nor_by_nonsense() -> None:
-    said = {"timestamp": "2026-11-01T00:00:00Z", "sentAt": "2026-11-01T01:00:00Z"}
+    said: dict[str, Any] = {"timestamp": "2026-11-01T00:00:00Z", "sentAt": "2026-11-01T01:00:00Z"}
     forwarded = said | {"originalTimestamp": "2026-11-01T00:30:00Z", "receivedAt": "2026-11-01"}
     assert at(track("x", **forwarded)) == "2026-11-01T00:00:00+00:00"
     assert at(track("x", **said, messageId=None)) == "2026-11-01T00:00:00+00:00"
     assert at(track("x", **said | {"sentAt": "noon"})) == "2026-11-01T00:00:00+00:00"
     assert at(track("x", **said | {"sentAt": "2026-11-01T01:00:00"})) == "2026-11-01T00:00:00+00:00"
-    ancient = {"timestamp": "0001-01-01T00:00:00Z", "sentAt": "9999-12-31T00:00:00Z"}
+    ancient: dict[str, Any] = {
+        "timestamp": "0001-01-01T00:00:00Z",
+        "sentAt": "9999-12-31T00:00:00Z",
+    }
     assert at(track("x", **ancient)) == "0001-01-01T00:00:00+00:00"
 
 

@@ -107,8 +107,8 @@ def test_lines_of_json_keep_their_decimals() -> None:
 
 
 def test_parquet_rows_are_numbered(tmp_path: Path) -> None:
-    import pyarrow
-    import pyarrow.parquet as parquet
+    import pyarrow  # type: ignore[import-untyped]  # pyarrow has no types
+    import pyarrow.parquet as parquet  # type: ignore[import-untyped]  # the same
 
     path = tmp_path / "x.parquet"
     parquet.write_table(pyarrow.table({"a": [1, 2], "b": [1.5, float("nan")]}), path)

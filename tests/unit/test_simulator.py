@@ -164,6 +164,6 @@ def test_padded_orders_have_the_size_and_stay_valid() -> None:
 
 
 def test_only_orders_may_be_large() -> None:
-    assert all(len(e.raw) < 64 * 1024 for e in made("clicks", 10, target_kb=60))
-    with pytest.raises(ConfigError, match="--target-kb 200: wanted at most 60 for clicks"):
-        made("clicks", 10, target_kb=200)
+    assert all(len(e.raw) < 256 * 1024 for e in made("clicks", 10, target_kb=250))
+    with pytest.raises(ConfigError, match="--target-kb 251: wanted at most 250 for clicks"):
+        made("clicks", 10, target_kb=251)

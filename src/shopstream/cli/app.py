@@ -5,7 +5,7 @@ import sys
 import typer
 
 from shopstream.cli.printing import say
-from shopstream.errors import ShopstreamError
+from shopstream.errors import Busy, LogError, ShopstreamError
 
 app = typer.Typer(
     name="shopstream",
@@ -26,9 +26,14 @@ app.add_typer(keys_app, name="keys")
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 doesn't add up, 2 can't, 130 interrupted."""
+    """Run the command line. Exit codes: 0 done, 1 doesn't add up, 2 can't as things are, 3 can't
+    now (the disk fails, another process is at it): trying again may do; 130 interrupted.
+    """
     try:
         app()
+    except (LogError, Busy) as e:
+        say(f"error: {e}")
+        sys.exit(3)
     except ShopstreamError as e:
         say(f"error: {e}")
         sys.exit(2)

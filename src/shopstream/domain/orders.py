@@ -198,4 +198,3 @@ def _order_id_in(raw: bytes) -> str:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
     return order_id if order_id.isprintable() and len(order_id) <= 256 else ""
-

@@ -7,6 +7,7 @@ See docs/decisions/0001-log-rows-are-group-commits.md for the measurements.
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +21,13 @@ from shopstream.domain.partition import split
 from shopstream.errors import Busy, LogBroken, LogFull
 from shopstream.events import Entry
 from shopstream.local.datadir import sync_folder
+from shopstream.local.sqlite import transaction
 from shopstream.ports import Row
 
 READ_BYTES_MAX = 32 * 1024 * 1024
 INFLATED_BYTES_MAX = 1024 * 1024 * 1024
+ROOM_SEEN_S = 0.5
+"""How long what was seen of the free disk holds."""
 _TRIM_ROWS = 2_000
 
 _SCHEMA = """
@@ -63,14 +67,10 @@ class SqliteLog:
         self._compress = zstandard.ZstdCompressor(level=1).compress
         self._inflate = zstandard.ZstdDecompressor().decompress
         with _translated():
-            self._db = apsw.Connection(str(folder / "log.db"))
-            self._db.set_busy_timeout(10_000)
-            self._db.pragma("journal_mode", "wal")
-            self._db.pragma("synchronous", "full")
-            self._db.pragma("wal_autocheckpoint", 4_000)
-            self._db.execute(_SCHEMA)
+            self._db = _create(folder)
             self._bytes = self._one("SELECT coalesce(sum(length(body)), 0) FROM rows")
-        sync_folder(folder)
+            self._end = self.end()
+        self._room_seen_at = 0.0
 
     @classmethod
     def reader(cls, folder: Path) -> "SqliteLog":
@@ -80,6 +80,8 @@ class SqliteLog:
         log._lock = None
         log._inflate = zstandard.ZstdDecompressor().decompress
         with _translated():
+            if not (folder / "log.db").exists():
+                _create(folder).close()
             log._db = apsw.Connection(
                 str(folder / "log.db"), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
             )
@@ -92,12 +94,12 @@ class SqliteLog:
         entries = [e for e in entries if e.events]
         self._ensure_room()
         body = self._body(entries)
-        start = self.end()
+        start = self._end
         end = start + sum(len(e.events) for e in entries)
         received: dict[tuple[str, str], int] = {}
         for e in entries:
             received[e.topic, e.source] = received.get((e.topic, e.source), 0) + e.units
-        with _translated(), self._db:
+        with _translated(), transaction(self._db):
             if entries:
                 self._db.execute(
                     "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)",
@@ -115,11 +117,14 @@ class SqliteLog:
                 " ON CONFLICT DO UPDATE SET units = units + excluded.units",
                 [(topic, source, units) for (topic, source), units in received.items()],
             )
-            self._db.executemany(
-                "INSERT INTO progress VALUES (?, ?) ON CONFLICT DO UPDATE SET done = excluded.done",
-                list((progress or {}).items()),
-            )
+            if progress:
+                self._db.executemany(
+                    "INSERT INTO progress VALUES (?, ?)"
+                    " ON CONFLICT DO UPDATE SET done = excluded.done",
+                    list(progress.items()),
+                )
         self._bytes += len(body)
+        self._end = end
         return end
 
     def _body(self, entries: Sequence[Entry]) -> bytes:
@@ -136,13 +141,15 @@ class SqliteLog:
                 f"the log holds {self._bytes:,} bytes, its limit is {self._bytes_max:,};"
                 " the processor must catch up, or raise log_bytes_max"
             )
-        if self._disk_free_bytes_min:
+        now = time.monotonic()
+        if self._disk_free_bytes_min and now - self._room_seen_at >= ROOM_SEEN_S:
             disk = os.statvfs(self._folder)
             if disk.f_bavail * disk.f_frsize < self._disk_free_bytes_min:
                 raise LogFull(
                     f"less than {self._disk_free_bytes_min:,} bytes are free on the disk of"
                     f" {self._folder}; free some, nothing acknowledged is lost"
                 )
+            self._room_seen_at = now
 
     def read(self, position: int, *, shard: int = 0, events_max: int = 10_000) -> list[Row]:
         rows: list[Row] = []
@@ -213,7 +220,7 @@ class SqliteLog:
         """Forget rows that end at or before `before`, a bounded number a call, never the last."""
         if self._lock is None:
             raise Busy(f"{self._folder} was opened for reading; another process writes it")
-        with _translated(), self._db:
+        with _translated(), transaction(self._db):
             self._db.execute(
                 "DELETE FROM rows WHERE position IN (SELECT position FROM rows WHERE next <= ?"
                 " AND next < (SELECT max(next) FROM rows) ORDER BY position LIMIT ?)",
@@ -230,6 +237,21 @@ class SqliteLog:
 
     def _one(self, sql: str, *values: Any) -> int:
         return int(self._db.execute(sql, values).get)
+
+
+def _create(folder: Path) -> apsw.Connection:
+    """A connection that writes, to the log in `folder`, which is made when there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = not (folder / "log.db").exists()
+    db = apsw.Connection(str(folder / "log.db"))
+    db.set_busy_timeout(10_000)
+    db.pragma("journal_mode", "wal")
+    db.pragma("synchronous", "full")
+    db.pragma("wal_autocheckpoint", 4_000)
+    db.execute(_SCHEMA)
+    if made:
+        sync_folder(folder)
+    return db
 
 
 def _take_lock(path: Path) -> IO[str]:

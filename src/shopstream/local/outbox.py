@@ -18,6 +18,7 @@ import msgspec
 
 from shopstream.errors import Busy, DataDirError
 from shopstream.events import Alert
+from shopstream.local.sqlite import transaction
 
 State: TypeAlias = Literal["pending", "delivered", "dead", "historical"]
 STATES: tuple[State, ...] = ("pending", "delivered", "dead", "historical")
@@ -125,7 +126,7 @@ class Outbox:
         Returns how many were new; an alert id that is here already is not taken again.
         """
         new = 0
-        with _translated(), self._db:
+        with _translated(), transaction(self._db):
             for _, alert in alerts:
                 self._db.execute(
                     "INSERT OR IGNORE INTO alerts (alert_id, taken_us, body) VALUES (?, ?, ?)",
@@ -150,7 +151,7 @@ class Outbox:
 
     def move(self, shard: int, cursor: Cursor) -> None:
         """Set a shard's cursor without taking anything."""
-        with _translated(), self._db:
+        with _translated(), transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", (shard, *cursor))
 
     def due(self, receiver: str, now_us: int, *, rows_max: int, wait_us_max: int) -> list[Due]:
@@ -169,7 +170,7 @@ class Outbox:
 
     def record(self, outcomes: Sequence[Outcome], now_us: int) -> None:
         """Write down what became of tries, all of them or none."""
-        with _translated(), self._db:
+        with _translated(), transaction(self._db):
             self._db.executemany(
                 "UPDATE deliveries SET state = ?, tries = ?, next_try_us = ?, changed_us = ?,"
                 " error = ? WHERE seq = ? AND receiver = ? AND state = 'pending'",
@@ -181,7 +182,7 @@ class Outbox:
 
     def retire(self, receivers: Sequence[str], now_us: int) -> int:
         """Make dead letters of what waits for receivers other than these; returns how many."""
-        with _translated(), self._db:
+        with _translated(), transaction(self._db):
             self._db.execute(
                 "UPDATE deliveries SET state = 'dead', changed_us = ?,"
                 " error = 'this receiver is not in the setting notify any more'"
@@ -192,7 +193,7 @@ class Outbox:
 
     def forget(self, before_us: int, *, rows_max: int) -> int:
         """Delete up to `rows_max` rows that ended before that time; returns how many went."""
-        with _translated(), self._db:
+        with _translated(), transaction(self._db):
             self._db.execute(
                 "DELETE FROM deliveries WHERE (seq, receiver) IN (SELECT seq, receiver"
                 " FROM deliveries WHERE state IN ('delivered', 'dead', 'historical')"
@@ -242,7 +243,7 @@ def retry_dead(data_dir: Path, now_us: int) -> int:
     with _translated():
         db = _connect(data_dir, apsw.SQLITE_OPEN_READWRITE)
         try:
-            with db:
+            with transaction(db):
                 db.execute(
                     "UPDATE deliveries SET state = 'pending', tries = 0, next_try_us = ?,"
                     " changed_us = ? WHERE state = 'dead'",
