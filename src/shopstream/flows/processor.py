@@ -226,10 +226,11 @@ class Processor:
         at.live_us = max(at.live_us, now_us)
         work = self._work(now_us)
         busy = self._fire(work, TIMERS_MAX) > 0
-        if now_us - self._swept_us >= SWEEP_US:
+        # Not with offers just made: whether anything is left of a user is asked of the tables.
+        if not busy and now_us - self._swept_us >= SWEEP_US:
             expired = forget_expired(self._tables, work, self._people, now_us)
             self._swept_us = self._swept_us if expired else now_us
-            busy = busy or expired
+            busy = expired
         if busy or (self._archive.waiting and (last or self._archive.due(now_us))):
             self._commit(work, at.position, at.done, force_archive=last)
             return busy or last
