@@ -109,6 +109,7 @@ def _stages(settings: Settings, shards: int, *, demo: bool) -> list[_Stage]:
     if demo:
         url = f"http://{settings.host}:{settings.port}"
         shop = ["simulate", "shop", "--count", "1000000000", "--rate", str(DEMO_RATE), "--to", url]
+        shop += ["--invalid-percent", "1", "--open-for-s", "3600"]
         stages.append(_Stage("shoppers", [*run, *shop, "--quiet", *supervised]))
     return stages
 

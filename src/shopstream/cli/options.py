@@ -37,6 +37,12 @@ Where = Annotated[
     ),
 ]
 Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]
+OpenForS = Annotated[
+    float,
+    typer.Option(
+        min=0, help="With --rate: how long the shop has been open when it begins, in seconds."
+    ),
+]
 SupervisedBy = Annotated[
     int, typer.Option(hidden=True, help="Process id of a supervisor to end with; 0 is none.")
 ]

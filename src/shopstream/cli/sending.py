@@ -11,6 +11,7 @@ from shopstream.cli.options import (
     InvalidPercent,
     Live,
     Mapping,
+    OpenForS,
     Quiet,
     Rate,
     Seed,
@@ -39,6 +40,7 @@ def simulate(
     invalid_percent: InvalidPercent = 0,
     to: To = None,
     write_key: WriteKey = "",
+    open_for_s: OpenForS = 0,
     quiet: Quiet = False,
     data_dir: DataDir = None,
     supervised_by: SupervisedBy = 0,
@@ -68,6 +70,7 @@ def simulate(
             invalid_percent=invalid_percent,
             to=to,
             write_key=write_key,
+            open_for_s=open_for_s,
             progress=told,
         )
     if not quiet:

@@ -64,6 +64,7 @@ def run_simulation(
     to: str | None = None,
     write_key: str = "",
     start_us: int | None = None,
+    open_for_s: float = 0,
     progress: Progress = _untold,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
@@ -72,7 +73,8 @@ def run_simulation(
 
     `to` is a collector's URL, a file or `-` (standard output); None is the data directory. With a
     `rate` (events a second) events happen now; without one they are a day's of two days ago,
-    from `start_us` or a midnight on, as fast as they are taken.
+    from `start_us` or a midnight on, as fast as they are taken. With a rate the shop may have been
+    open for `open_for_s` seconds before, so that some are paying already when it begins.
 
     Raises ConfigError for arguments that make no sense, SourceError when the destination doesn't
     take the events, and for a data directory what `open_feed` and `Feed.append` raise.
@@ -85,7 +87,8 @@ def run_simulation(
         kind,
         count,
         seed=seed,
-        start_us=start_us,
+        start_us=start_us - int(open_for_s * 1e6),
+        skip=int(open_for_s * rate),
         invalid_percent=invalid_percent,
         per_s=rate or (count or 1_000_000) / DAY_S,
         live=bool(rate),

@@ -7,6 +7,7 @@ that are going on and whatever else is to happen later, in order of time.
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from itertools import islice
 from random import Random
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -65,8 +66,10 @@ def simulate(
     per_s: float = 1,
     live: bool = False,
     target_kb: int = 0,
+    skip: int = 0,
 ) -> Iterator[Simulated]:
-    """`count` events (without end when it is 0) of a shop that opens at `start_us`.
+    """`count` events (without end when it is 0) of a shop that opens at `start_us`, after the
+    first `skip`.
 
     There are about `per_s` events in a second of event time. Their times follow the habits of the
     day or, when `live`, each other at exactly 1/`per_s` seconds. Of 100 events `invalid_percent`
@@ -77,7 +80,7 @@ def simulate(
     random = Random(f"{seed}/spoiling")  # noqa: S311 (made-up data, must be repeatable)
     share = invalid_percent / 100
     shop = _Shop(kind, seed, start_us, per_s, live=live)
-    for n, (topic, raw) in enumerate(shop.events()):
+    for n, (topic, raw) in enumerate(islice(shop.events(), skip, None)):
         if share and random.random() < share:
             yield Simulated(topic, spoiled(topic, raw, random))
         else:
