@@ -49,7 +49,7 @@ offer = { amount = 1, currency = "EUR", expires = "1h" }
 holdout = 0.3
 """
 Users: TypeAlias = st.SearchStrategy[str]
-_user = st.sampled_from(["u1", "u2", "ü3"])
+LIVE, HISTORICAL = ["u1", "u2", "ü3"], ["h1", "h2"]
 _product = st.sampled_from(["p1", "p2"])
 _minutes = st.integers(-120, 0)
 
@@ -70,19 +70,22 @@ def _clicks(draw: st.DrawFn, users: Users) -> dict[str, Any]:
 
 
 @st.composite
-def _orders(draw: st.DrawFn, users: Users) -> dict[str, Any]:
+def _orders(draw: st.DrawFn, customers: list[str]) -> dict[str, Any]:
+    """An order id belongs to one customer: shards go by customer, and each knows its own orders."""
     prices = draw(st.lists(st.sampled_from([0, 5, 600]), min_size=1, max_size=3))
-    fields: dict[str, Any] = {"customer_id": draw(st.none() | users)}
+    number = draw(st.integers(0, len(customers)))
+    fields: dict[str, Any] = {"customer_id": [*customers, None][number]}
     fields["status"] = draw(st.sampled_from(["placed", "paid", "cancelled"]))
-    return order(f"o{draw(st.integers(0, 3))}", *prices, minutes=draw(_minutes), **fields)
+    return order(f"o{number}", *prices, minutes=draw(_minutes), **fields)
 
 
-def _events(topic: str, users: Users) -> st.SearchStrategy[Any]:
+def _events(topic: str, names: list[str]) -> st.SearchStrategy[Any]:
+    users = st.sampled_from(names)
     match topic:
         case "clicks":
             return _clicks(users) | st.sampled_from([b"not json", b"\xff", b"{}"])
         case "orders":
-            return _orders(users)
+            return _orders(names)
         case "carts":
             return st.builds(cart_line, users, _product, st.integers(0, 2), _minutes)
         case _:
@@ -93,8 +96,8 @@ def _events(topic: str, users: Users) -> st.SearchStrategy[Any]:
 def _entries(draw: st.DrawFn) -> Entry:
     topic = draw(st.sampled_from(["clicks", "clicks", "clicks", "carts", "orders", "stock"]))
     historical = draw(st.integers(0, 3)) == 0
-    users = st.sampled_from(["h1", "h2"]) if historical else _user
-    events = draw(st.lists(_events(topic, users), min_size=1, max_size=4))
+    names = HISTORICAL if historical else LIVE
+    events = draw(st.lists(_events(topic, names), min_size=1, max_size=4))
     facts: dict[str, Any] = {"historical": historical}
     if historical:
         facts |= {"source": "load:x", "watermark_us": NOW_US + draw(_minutes) * MINUTE_US}
