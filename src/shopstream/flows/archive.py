@@ -1,8 +1,8 @@
 """Archive offers as JSON files, each exactly once.
 
 Offers leave through a feed written in the same batch that makes them. To roll a file its range
-of the feed is first written down, then the file is put, then the range is deleted: after a kill
-the same range makes the same file again.
+of the feed is first written down and synced, then the file is put, then the range is deleted:
+after a kill or a power cut the same range makes the same file again.
 """
 
 import msgspec
@@ -62,6 +62,9 @@ class Archive:
         """After the batch is written: put the files that were decided on, one for each day."""
         if self._intent is None or self._done is not None:
             return
+        # What the tables know of the file must outlast it: after a power cut its offers would be
+        # made and filed again.
+        self._tables.sync()
         first, after = self._intent
         days: dict[str, list[bytes]] = {}
         items = self._tables.query("archive_feed", str(self._shard), after=first, before=after)

@@ -70,7 +70,7 @@ def open_data_dir(root: Path) -> DataDir:
 def _create(root: Path, shards: int) -> None:
     try:
         for folder in (root, root / "log", root / "tables", root / "archive", root / "run"):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         unfinished = root / f".meta.{os.getpid()}.tmp"
         with unfinished.open("w", encoding="utf-8") as file:
             json.dump({"version": VERSION, "shards": shards}, file)
@@ -80,6 +80,14 @@ def _create(root: Path, shards: int) -> None:
         sync_folder(root)
     except OSError as e:
         raise DataDirError(f"{root} can't be used: {e.strerror}") from e
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and the parents it lacks; their names survive power loss."""
+    missing = [f for f in (folder, *folder.parents) if not f.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from shopstream.errors import DataDirError
-from shopstream.local.datadir import sync_folder
+from shopstream.local.datadir import make_folder, sync_folder
 
 
 class FolderLake:
@@ -16,8 +16,7 @@ class FolderLake:
 
     def put(self, name: str, body: bytes) -> None:
         path = self._path(name)
-        made = not path.parent.exists()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         unfinished = path.parent / f".{path.name}.tmp"
         with unfinished.open("wb") as file:
             file.write(body)
@@ -25,8 +24,6 @@ class FolderLake:
             os.fsync(file.fileno())
         unfinished.replace(path)
         sync_folder(path.parent)
-        if made:
-            sync_folder(path.parent.parent)
 
     def get(self, name: str) -> bytes:
         try:

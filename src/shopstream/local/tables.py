@@ -27,6 +27,7 @@ from rocksdict import (
 
 from shopstream.errors import Busy, DataDirError
 from shopstream.heartbeats import process_exists
+from shopstream.local.datadir import make_folder
 from shopstream.ports import Batch
 
 MIB = 1024 * 1024
@@ -111,7 +112,7 @@ class RocksTables:
     """`ports.Tables` in a folder. Opening it makes this process its one writer (else Busy)."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._secondary: Path | None = None
         try:
             self._db = Rdict(str(folder), _options())
