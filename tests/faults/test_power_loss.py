@@ -3,28 +3,33 @@
 import shutil
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import apsw
 import msgspec
 import pytest
-from tests.faults.kills import ProcessorVictim
+from tests.faults.kills import VICTIMS, Victim, append
 from tests.faults.powerloss import Call, Disk, calls_in, traced
+from tests.faults.shop import entries
 from tests.faults.snapshot import compare, snapshot
-from tests.faults.stages import run
+from tests.faults.stages import make_shop, run
 
 from shopstream.engine import open_engine
 from shopstream.errors import ShopstreamError
 from shopstream.local.log import SqliteLog
 from shopstream.ports import Row
-from shopstream.processor import run_processor
-from shopstream.settings import Settings, load_settings
+from shopstream.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("strace")]
 
 KEEP = (0.0, 0.5, 0.9, 1.0)
 """Which share of what was not synced the disk has kept all the same."""
+
+
+CUTS = 12
+"""Power cuts for each run of a stage; every one is followed by a whole recovery."""
 
 
 def appended(root: Path, synchronous: str) -> tuple[Disk, list[Call]]:
@@ -99,21 +104,30 @@ def test_weaker_syncing_is_seen_to_lose_acknowledged_rows(weaker: str, tmp_path:
     assert lost_after_cuts(tmp_path, weaker, 60)
 
 
-def test_after_a_power_cut_the_processor_catches_up_from_the_log(tmp_path: Path) -> None:
-    victim = ProcessorVictim(tmp_path)
-    data_dir = shutil.copytree(victim.template, tmp_path / "data")
+@pytest.fixture(params=["processor's first run", "processor", "notifier"])
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Victim, Path]:
+    """A stage and the data directory that it is about to run on."""
+    victim = VICTIMS[request.param.partition("'")[0]](tmp_path)
+    if "first" not in request.param:
+        return victim, shutil.copytree(victim.template, tmp_path / "data")
+    data_dir = make_shop(tmp_path / "data")
+    append(data_dir, list(entries(14)))
+    return victim, data_dir
+
+
+def test_after_a_power_cut_a_stage_catches_up(stage: tuple[Victim, Path], tmp_path: Path) -> None:
+    victim, data_dir = stage
     disk, trace, chance = Disk(data_dir), tmp_path / "trace", Random(2)
-    command = [*victim.command, "--data-dir", str(data_dir)]
-    run(traced(command, trace)).check_returncode()
-    calls = list(calls_in(trace, data_dir))
-    cuts = {round(i * len(calls) / 8): KEEP[i % len(KEEP)] for i in range(1, 9)}
+    assert victim.run_once(data_dir, partial(traced, trace=trace)) == 0
+    wanted, calls = snapshot(data_dir), list(calls_in(trace, data_dir))
+    cuts = {round(i * len(calls) / CUTS): KEEP[i % len(KEEP)] for i in range(1, CUTS + 1)}
     for number, call in enumerate(calls, 1):
         if call.path:
             disk.do(call)
         if (keep := cuts.get(number)) is not None:
             place = tmp_path / "after"
             disk.cut(chance, keep, place)
-            run_processor(load_settings({"data_dir": place}), until_idle=True)
-            difference = compare(victim.wanted, snapshot(place))
+            victim.finish(place)
+            difference = compare(wanted, snapshot(place))
             assert not difference, f"cut {number} of {len(calls)}, {keep} kept"
             shutil.rmtree(place)
