@@ -75,10 +75,11 @@ def refusal(shopper: Shopper, rule: Rule, at_us: int) -> Refusal | None:
     if not made:
         return None
     cooldown_us = rule.cooldown_us
-    if abs(at_us - made[-1]) < cooldown_us:
-        return "cooldown"
-    if at_us < made[-1] and any(abs(at_us - t) < cooldown_us for t in made):
-        return "cooldown"
+    if cooldown_us:
+        if abs(at_us - made[-1]) < cooldown_us:
+            return "cooldown"
+        if at_us < made[-1] and any(abs(at_us - t) < cooldown_us for t in made):
+            return "cooldown"
     if rule.cap_per_user is not None and len(made) >= rule.cap_per_user:
         return "cap_per_user"
     if rule.cap_per_user_per_day is not None:
