@@ -1,7 +1,8 @@
 """`shopstream up`: collector, processors and notifier as processes that are started again.
 
-A stage that ends is restarted after a pause that grows while it keeps ending at once. Stopping goes
-with the stream: first no more comes in, then what came in is processed, then alerts go out.
+A stage that ends is restarted after a pause that grows to 10 seconds while it keeps ending at once,
+however often: a full disk may be noticed late, and heals. Stopping goes with the stream: first no
+more comes in, then what came in is processed, then alerts go out.
 """
 
 import os
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from shopstream.engine import open_engine
-from shopstream.errors import ConfigError, ShopstreamError
+from shopstream.errors import ConfigError
 from shopstream.monitoring import Standing, standing
 from shopstream.rules_file import load_rules
 from shopstream.settings import Settings
@@ -72,7 +73,7 @@ def up(
     """Run all stages until SIGINT or SIGTERM. `say` takes notices, `show` the standing, often.
 
     Raises ConfigError before anything starts when the settings, the rules or the keys won't do, and
-    ShopstreamError when a stage can't run at all.
+    when a stage can't start the first time.
     """
     engine = open_engine(settings)
     load_rules(settings.rules_path)
@@ -123,11 +124,9 @@ def _keep_running(stage: _Stage, say: Callable[[str], None]) -> None:
     ran_s = time.monotonic() - stage.started_at
     if code == CONFIG_EXIT and not stage.restarts and ran_s < STARTING_S:
         raise ConfigError(f"the {stage.name} can't run; see its message above")
-    pause_s = min(PAUSE_S_MAX, 0.25 * 2**stage.failures)
+    pause_s = min(PAUSE_S_MAX, 0.25 * 2 ** min(stage.failures, 10))
     if ran_s < pause_s:
         return
-    if stage.failures > 20:
-        raise ShopstreamError(f"the {stage.name} ended {stage.failures} times; giving up")
     stage.failures += 1
     stage.restarts += 1
     say(f"{stage.name} ended with code {code}; started again ({stage.restarts})")
