@@ -19,6 +19,8 @@ from shopstream.settings import Settings
 POLL_S_MIN, POLL_S_MAX = 0.001, 0.02
 """Between looks at an idle log: short just after an event, longer in a silence."""
 BEAT_S = 1.0
+SYNC_S = 10.0
+"""Between syncs of the tables: what is not synced yet, the log must keep."""
 COLLECT_BATCHES = 100
 
 
@@ -93,6 +95,7 @@ class _Follower:
         self._shard = processor.config.shard
         self._beat_at = 0.0
         self._synced = 0
+        self._synced_at = time.monotonic()
         self._processed = self._processed_before = 0
 
     def follow(self, stopped: Callable[[], bool], *, until_idle: bool) -> None:
@@ -128,14 +131,15 @@ class _Follower:
         self._beat(last=True)
 
     def _beat(self, *, last: bool = False) -> None:
-        """About once a second: sync the tables, then publish how far this shard is."""
+        """About once a second: publish how far this shard is, and now and then sync its tables."""
         now = time.monotonic()
         if not last and now - self._beat_at < BEAT_S:
             return
         processor = self._processor
         rate = (self._processed - self._processed_before) / max(now - self._beat_at, 1e-9)
-        self._tables.sync()
-        self._synced = processor.checkpoint.position
+        if last or now - self._synced_at >= SYNC_S:
+            self._tables.sync()
+            self._synced, self._synced_at = processor.checkpoint.position, now
         ledger = processor.ledger
         write_heartbeat(
             self._engine.dir.run,
