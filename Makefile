@@ -27,6 +27,7 @@ bench: $(VENV)/.dev ## measure this machine; figures go to docs/performance.md
 
 faults: $(VENV)/.dev ## kill every stage at hundreds of system calls (Linux with strace)
 	$(BIN)/python -m tests.faults
+	$(BIN)/pytest tests/faults
 
 docs: $(VENV)/.dev ## write the references in docs/ from the code
 	$(BIN)/python -m shopstream.reference
