@@ -69,6 +69,8 @@ def test_a_full_disk_is_answered_503_until_there_is_room_and_loses_nothing(
         address = collector.wait_until_serving()
         acknowledged += [n for n in range(20) if post(address, view(n))[0] == 200]
         assert len(acknowledged) == 20
+        processed(data_dir)
+        assert get(address, "/v1/users/u1/events") == 200
         ballast = fill(small_disk)
         answers = {n: post(address, view(n)) for n in range(20, 60)}
         acknowledged += [n for n, (status, _, _) in answers.items() if status == 200]
@@ -78,6 +80,7 @@ def test_a_full_disk_is_answered_503_until_there_is_room_and_loses_nothing(
         assert all(int(headers["retry-after"]) >= 1 for headers in refused)
         assert get(address, "/health") in (200, 503)
         assert get(address, "/metrics") == 200
+        assert get(address, "/v1/users/u1/events") == 200
         ballast.unlink()
         healed_by = time.monotonic() + 15
         while (status := post(address, view(60))[0]) != 200:
