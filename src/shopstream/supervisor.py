@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from shopstream.engine import open_engine
-from shopstream.errors import ConfigError
+from shopstream.errors import Busy, ConfigError
+from shopstream.heartbeats import alive, read_heartbeats
 from shopstream.monitoring import Standing, standing
 from shopstream.rules_file import load_rules
 from shopstream.settings import Settings
@@ -27,6 +29,7 @@ CONFIG_EXIT = 2
 """A stage that ends with this as it starts won't do better next time: its message says what to
 mend. One that ran before is started again: its disk failed, say, and it recovers.
 """
+ANOTHER_ENDS_S = 5.0
 STARTING_S = 5.0
 LOOK_S = 0.25
 DEMO_RATE = 25
@@ -73,10 +76,11 @@ def up(
     """Run all stages until SIGINT or SIGTERM. `say` takes notices, `show` the standing, often.
 
     Raises ConfigError before anything starts when the settings, the rules or the keys won't do, and
-    when a stage can't start the first time.
+    when a stage can't start the first time; Busy when a collector runs on this data directory.
     """
     engine = open_engine(settings)
     load_rules(settings.rules_path)
+    _wait_for_another(engine.dir.run)
     stopping = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stopping.set())
@@ -93,6 +97,18 @@ def up(
         say("stopping")
         for stage in reversed(stages):
             stage.stop()
+
+
+def _wait_for_another(run_dir: Path) -> None:
+    """Return once no collector runs; stages of an `up` that was killed are about to end."""
+    ends_at = time.monotonic() + ANOTHER_ENDS_S
+    while alive(beat := read_heartbeats(run_dir).get("collector", {}), time.time_ns() // 1000):
+        if time.monotonic() > ends_at:
+            raise Busy(
+                f"a collector runs on {run_dir.parent} already (process {beat['pid']}, port"
+                f" {beat.get('port')}): stop it first, or name another --data-dir"
+            )
+        time.sleep(LOOK_S)
 
 
 def _stages(settings: Settings, shards: int, *, demo: bool) -> list[_Stage]:

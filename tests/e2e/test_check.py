@@ -47,7 +47,7 @@ def test_it_has_the_shape_that_scripts_rely_on(filled: Shop) -> None:
     assert report["topics"] == {
         "clicks": {"received": 6, "accepted": 4, "duplicate": 1, "quarantined": 1, "waiting": 0}
     }
-    assert report["quarantine"] == {"clicks": {"missing": 1}}
+    assert report["quarantine"] == {"clicks": {"value": 1}}
     assert report["sources"]["clicks"] == {"load:clicks": report["topics"]["clicks"]}
     assert report["tables"]["clicks"] == {"expected": 4, "found": 4}
     assert report["differences"] == []

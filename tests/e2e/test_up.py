@@ -1,0 +1,231 @@
+"""`shopstream up`: all stages, started again when they die, ended clean."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.e2e.command import COMMAND, Shop
+
+from shopstream.heartbeats import alive, read_heartbeats
+
+pytestmark = pytest.mark.slow
+
+STAGES = {"collector", "processor-0", "notifier"}
+
+
+class Up:
+    """A running `shopstream up`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.shop = Shop(data_dir)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        self.said = data_dir.parent / "up.txt"
+        with self.said.open("w") as said:
+            self.process = subprocess.Popen(
+                [*COMMAND, "up", "--port", str(port), "--data-dir", str(data_dir)],
+                stdout=said,
+                stderr=said,
+                stdin=subprocess.DEVNULL,
+            )
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10)
+        until(lambda: self.healthy() and self.running() >= STAGES)
+
+    def healthy(self) -> bool:
+        try:
+            return self.http.get("/health").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def beats(self) -> dict[str, dict[str, Any]]:
+        return read_heartbeats(self.shop.data_dir / "run")
+
+    def running(self) -> set[str]:
+        now_us = time.time_ns() // 1000
+        return {stage for stage, beat in self.beats().items() if alive(beat, now_us)}
+
+    def restarted(self, stage: str, pid: int) -> bool:
+        """Whether the stage runs again, after process `pid` of it was killed."""
+        return stage in self.running() and self.pid(stage) != pid
+
+    def pid(self, stage: str) -> int:
+        return int(self.beats()[stage]["pid"])
+
+    def send(self, *events: dict[str, Any]) -> None:
+        answer = self.http.post("/v1/events/clicks", json=list(events))
+        assert answer.status_code == 200, answer.text
+
+    def offers(self, user: str) -> list[dict[str, Any]]:
+        found = self.http.get(f"/v1/users/{user}/offers").json()
+        offers: list[dict[str, Any]] = found["offers"] if isinstance(found, dict) else found
+        return offers
+
+    def stop(self, signum: int = signal.SIGINT) -> int:
+        self.process.send_signal(signum)
+        return self.process.wait(60)
+
+    def close(self) -> None:
+        self.http.close()
+        if self.process.poll() is None:
+            self.stop(signal.SIGTERM)
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    running = Up(tmp_path / "data")
+    yield running
+    running.close()
+
+
+def until(condition: Callable[[], Any], within_s: float = 45.0) -> None:
+    """Return once `condition` holds; fail when it does not in time."""
+    ends_at = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < ends_at, "it did not come to this in time"
+        time.sleep(0.05)
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def views(user: str, count: int = 3) -> list[dict[str, Any]]:
+    now = datetime.now(UTC).isoformat()
+    return [
+        {"event_id": f"{user}-{n}", "user_id": user, "event_type": "view", "product_id": "p1"}
+        | {"timestamp": now}
+        for n in range(count)
+    ]
+
+
+def test_an_event_becomes_an_offer_that_a_look_up_shows(up: Up) -> None:
+    up.send(*views("u1"))
+    until(lambda: up.offers("u1"))
+    (offer,) = up.offers("u1")
+    assert (offer["rule"], offer["product_id"]) == ("viewed-three-times", "p1")
+    (told,) = up.shop.json("offers", "u1")
+    assert told["offer_id"] == offer["offer_id"]
+
+
+def test_a_stage_that_is_killed_is_started_again_and_nothing_is_lost(up: Up) -> None:
+    sent = 0
+    for stage in ("processor-0", "collector", "notifier"):
+        pid = up.pid(stage)
+        up.send(*views(f"before-{stage}"))
+        os.kill(pid, signal.SIGKILL)
+        until(partial(up.restarted, stage, pid))
+        until(up.healthy)
+        up.send(*views(f"after-{stage}"))
+        sent += 6
+        assert "started again" in up.said.read_text()
+    until(
+        lambda: all(
+            up.offers(f"{when}-{stage}")
+            for when in ("before", "after")
+            for stage in ("processor-0", "collector", "notifier")
+        )
+    )
+    assert up.shop.counts("clicks") == {"received": sent, "accepted": sent}
+
+
+def test_ctrl_c_ends_all_stages_with_what_came_in_processed(up: Up) -> None:
+    pids = [up.pid(stage) for stage in STAGES]
+    up.send(*(event for n in range(200) for event in views(f"u{n}")))
+    assert up.stop(signal.SIGINT) == 0
+    assert all(gone(pid) for pid in pids)
+    assert up.shop.counts("clicks") == {"received": 600, "accepted": 600}
+    assert "Traceback" not in up.said.read_text()
+
+
+def test_stages_end_when_up_is_killed_so_that_it_can_be_started_again(up: Up) -> None:
+    pids = [up.pid(stage) for stage in STAGES]
+    up.send(*views("u1"))
+    up.process.kill()
+    up.process.wait(10)
+    until(lambda: all(gone(pid) for pid in pids))
+    again = Up(up.shop.data_dir)
+    try:
+        until(lambda: again.offers("u1"))
+    finally:
+        again.close()
+
+
+def test_load_and_replay_append_through_the_running_collector_and_check_balances(up: Up) -> None:
+    mapping = up.shop.data_dir.parent / "clicks.toml"
+    mapping.write_text(
+        'topic = "clicks"\n[format]\ntype = "ndjson"\n[fields]\nevent_id = "event_id"\n'
+        'user_id = "user_id"\nevent_type = "event_type"\nproduct_id = "product_id"\n'
+        'timestamp = "timestamp"\n',
+        "utf-8",
+    )
+    file = up.shop.ndjson("c.ndjson", *views("loaded", 50), views("x")[0] | {"user_id": ""})
+    up.shop.load(file, mapping)
+    up.send(*views("sent"))
+    until(lambda: up.offers("sent"))
+    assert up.shop.counts("clicks") == {"received": 54, "accepted": 53, "quarantined": 1}
+    assert [o["delivered"] for o in up.shop.json("offers", "loaded")] == [False]
+    report = up.shop.json("replay", "--set", "user_id=mended")
+    assert report["replayed"] == 1
+    assert up.shop.counts("clicks") == {"received": 55, "accepted": 54, "quarantined": 1}
+    up.shop.load(file, mapping)
+    assert up.shop.counts("clicks") == {"received": 55, "accepted": 54, "quarantined": 1}
+
+
+def test_check_balances_at_any_moment_while_events_come_in(up: Up) -> None:
+    for n in range(8):
+        up.send(*(event for m in range(100) for event in views(f"u{n}-{m}")))
+        report = up.shop.json("check")
+        counts = report["topics"]["clicks"]
+        assert report["differences"] == []
+        assert counts["received"] == (n + 1) * 300
+    until(lambda: up.shop.json("check")["topics"]["clicks"]["waiting"] == 0)
+    assert up.shop.counts("clicks") == {"received": 2_400, "accepted": 2_400}
+
+
+def test_a_second_up_on_the_same_data_says_what_is_the_matter(up: Up) -> None:
+    done = subprocess.run(
+        [*COMMAND, "up", "--port", "0", "--data-dir", str(up.shop.data_dir)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "a collector runs on" in done.stderr
+    assert str(up.pid("collector")) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert up.healthy()
+
+
+def test_rules_that_will_not_do_are_told_before_anything_starts(shop: Shop) -> None:
+    shop.data_dir.mkdir(parents=True)
+    (shop.data_dir / "rules.toml").write_text('[[rule]]\nname = "x"\n', "utf-8")
+    done = shop.run("up", code=2)
+    assert "rules.toml: x: on: missing" in done.stderr
+    assert not (shop.data_dir / "run" / "collector.json").exists()
+
+
+def test_status_tells_how_each_stage_stands(up: Up) -> None:
+    up.send(*views("u1"))
+    until(lambda: up.offers("u1"))
+    found = {stage["stage"]: stage for stage in json.loads(up.shop.run("status").stdout)}
+    assert set(found) == STAGES
+    assert all(stage["running"] for stage in found.values())
+    assert found["processor-0"]["pid"] == up.pid("processor-0")
