@@ -23,6 +23,9 @@ _PLAIN = _CODES.keys() - {
 }  # fmt: skip
 """All tables but those that are read in their own way, or hold positions and times only."""
 
+_OF_REPETITIONS = ("duplicate", "derived", "quarantined")
+"""Outcomes that the ledger counts for each sending of an event, also of one without an answer."""
+
 Thing = tuple[str, ...]
 """What kind of thing it is, then what it is."""
 
@@ -82,7 +85,7 @@ def compare(wanted: Snapshot, found: Snapshot, sent: Counter[bytes] | None = Non
         if count > most:
             doubled.append(_shown(thing, f"{count - most} too many"))
     for cell in wanted.ledger.keys() | found.ledger.keys():
-        if sent and (cell[2].startswith(("duplicate", "quarantined")) or cell[0] == "quarantine"):
+        if sent and (cell[2].startswith(_OF_REPETITIONS) or cell[0] == "quarantine"):
             continue
         least, count = wanted.ledger.get(cell, 0), found.ledger.get(cell, 0)
         if count != least:
