@@ -8,14 +8,14 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from tests.faults.stages import environment, get, run, shopstream
+from tests.faults.shop import Request, click
+from tests.faults.stages import environment, get, post, run, shopstream
 
 pytestmark = pytest.mark.slow
 
@@ -173,9 +173,6 @@ def test_a_collector_whose_disk_failed_is_started_again_by_up(tmp_path: Path) ->
 
 
 def send(port: int, n: int) -> int:
-    from tests.faults.shop import Request, click
-    from tests.faults.stages import post
-
     event = click(n / 60, f"u{n}", "view", f"e{n}")
     return post(("127.0.0.1", port), Request("/v1/events/clicks", event))[0]
 
@@ -190,7 +187,3 @@ def stage_pids(parent: int) -> list[int]:
     """The direct children of a process."""
     text = Path(f"/proc/{parent}/task/{parent}/children").read_text("ascii")
     return [int(pid) for pid in text.split()]
-
-
-if sys.platform != "linux":
-    pytest.skip("reads /proc", allow_module_level=True)
