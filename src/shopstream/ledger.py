@@ -21,6 +21,7 @@ from shopstream.flows.orders import ORDER_PURCHASES, StoredOrder
 from shopstream.flows.processor import Checkpoint
 from shopstream.flows.work import (
     ACCEPTED,
+    ARCHIVED,
     DERIVED,
     DUPLICATE,
     EXPIRED,
@@ -288,6 +289,7 @@ def _compare_archive(engine: Engine, cells: Cells, waiting: int, differences: li
         for (topic, rule, outcome), units in cells.items()
         if topic == "offers" and rule and outcome != "moot"
     )
+    made -= cells[ARCHIVED, "", EXPIRED]
     if not made - waiting <= lines <= made:
         differences.append(f"archive: {made} offers made, {lines} archived, {waiting} waiting")
 

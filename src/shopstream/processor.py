@@ -36,6 +36,7 @@ def flow_config(settings: Settings, shard: int, shards: int) -> FlowConfig:
         orders_ttl_us=_us(settings.orders_ttl),
         quarantine_ttl_us=_us(settings.quarantine_ttl),
         alerts_ttl_us=_us(settings.alerts_ttl),
+        archive_ttl_us=_us(settings.archive_ttl),
         order_alert_above=settings.order_alert_above,
         order_alert_above_by_currency=settings.order_alert_above_by_currency,
         cached_events_max=settings.cached_events_max,

@@ -99,6 +99,9 @@ class Settings:
         timedelta(days=90), "How long a rejected event can be replayed."
     )
     alerts_ttl: timedelta = _setting(timedelta(days=90), "How long an alert is kept.")
+    archive_ttl: timedelta = _setting(
+        timedelta(days=400), "How long archived offers are kept; archived orders go with theirs."
+    )
     log_ttl: timedelta = _setting(timedelta(days=7), "How long processed events stay in the log.")
     log_bytes_max: int = _setting(
         20 * GIB, "Largest log; old processed events go first, then the collector answers 503."

@@ -196,7 +196,9 @@ class Pipeline:
     def snapshot(self) -> dict[str, Any]:
         """All that must not depend on how rows fell into micro-batches or on restarts."""
         plain = ("offers", "orders", "stock_levels", "products", "timers", "budgets", "users")
-        found: dict[str, Any] = {name: sorted(self.items(name)) for name in (*plain, "ledger")}
+        found: dict[str, Any] = {name: sorted(self.items(name)) for name in plain}
+        # How many files the archive has depends on when they were rolled.
+        found["ledger"] = sorted(cell for cell in self.items("ledger") if cell[0] != "archived")
         users = sorted({pk for pk, _, _ in self.items("browsing_events")})
         found["browsing_events"] = {
             user: [

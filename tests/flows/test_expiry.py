@@ -95,3 +95,21 @@ def test_much_that_expires_at_once_is_forgotten_in_pieces(open_pipeline: Opener)
     pipeline.idle(minutes=DAY_MIN + 1)
     assert pipeline.items("browsing_events") == pipeline.items("users") == []
     assert pipeline.check().differences == []
+
+
+def test_archived_files_go_after_their_time_and_an_order_takes_its_own_along(
+    open_pipeline: Opener,
+) -> None:
+    pipeline = open_pipeline(orders_ttl=timedelta(days=2), archive_ttl=timedelta(days=1))
+    pipeline.give(*(click("u1", minute, product_id="p1") for minute in (-3, -2, -1)))
+    pipeline.give(order("o1", payload={"note": "n" * 500_000}), topic="orders")
+    pipeline.idle(last=True)
+    lake = pipeline.engine.lake()
+    assert len(list(lake.names("archive/offers"))) == 1
+    assert len(list(lake.names("archive/orders"))) == 1
+    pipeline.idle(minutes=25 * 60)
+    assert list(lake.names("archive/offers")) == []
+    assert pipeline.check().balanced
+    pipeline.idle(minutes=24 * 60)
+    assert list(lake.names("archive")) == []
+    assert pipeline.check().balanced

@@ -5,21 +5,31 @@ An event that names none of these can only be rejected; it goes to shard 0.
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
 from zlib import crc32
 
 import msgspec
 from msgspec import Struct
 
+from shopstream.domain.failures import UNREADABLE
+from shopstream.domain.message import id_text
 from shopstream.events import Entry
 
-_Id = str | int | float | None
+_Id = Any
+"""Any JSON, so that what a topic doesn't know, or knows as text only, spoils no other field."""
 
 
-class _OurKey(Struct, gc=False):
+class _UserKey(Struct, gc=False):
     user_id: _Id = None
-    client_id: _Id = None
+
+
+class _OrderKey(Struct, gc=False):
     customer_id: _Id = None
     order_id: _Id = None
+
+
+class _ProductKey(Struct, gc=False):
     product_id: _Id = None
 
 
@@ -36,9 +46,12 @@ class _GaKey(Struct, gc=False):
     app_instance_id: _Id = None
 
 
-_our_key = msgspec.json.Decoder(_OurKey).decode
-_segment_key = msgspec.json.Decoder(_SegmentKey).decode
-_ga_key = msgspec.json.Decoder(_GaKey).decode
+# Numbers are told as `domain.message` tells them, or a user would be in two shards.
+_user_key = msgspec.json.Decoder(_UserKey, float_hook=Decimal).decode
+_order_key = msgspec.json.Decoder(_OrderKey, float_hook=Decimal).decode
+_product_key = msgspec.json.Decoder(_ProductKey, float_hook=Decimal).decode
+_segment_key = msgspec.json.Decoder(_SegmentKey, float_hook=Decimal).decode
+_ga_key = msgspec.json.Decoder(_GaKey, float_hook=Decimal).decode
 
 
 def shard_of_key(key: str, shards: int) -> int:
@@ -56,16 +69,17 @@ def partition_key(topic: str, dialect: str, raw: bytes) -> str:
             ga = _ga_key(raw)
             found = _first(ga.user_id, ga.userId, ga.client_id, ga.clientId, ga.app_instance_id)
         else:
-            ours = _our_key(raw)
             if topic == "orders":
-                found = _first(ours.customer_id, ours.order_id)
+                order = _order_key(raw)
+                found = _first(order.customer_id, order.order_id)
             elif topic == "stock":
-                found = ours.product_id
+                found = _product_key(raw).product_id
             else:
-                found = _first(ours.user_id, ours.client_id)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+                found = _user_key(raw).user_id
+    except (ArithmeticError, *UNREADABLE):
         return ""
-    return "" if found is None else str(found)
+    text = id_text(found)
+    return text if type(text) is str else ""
 
 
 def _first(*ids: _Id) -> _Id:

@@ -7,7 +7,7 @@ after a kill or a power cut the same range makes the same file again.
 
 import msgspec
 
-from shopstream.flows.work import Feed, Work
+from shopstream.flows.work import ARCHIVED, Feed, Work
 from shopstream.ports import Lake, Tables
 
 ROLL_US = 10_000_000
@@ -24,7 +24,9 @@ _decode_made = msgspec.json.Decoder(_Made).decode
 class Archive:
     """Rolls the offers feed of a shard into `archive/offers/dt=…/<shard>-<first>-<last>.json`."""
 
-    def __init__(self, tables: Tables, lake: Lake, feed: Feed, shard: int) -> None:
+    def __init__(self, tables: Tables, lake: Lake, feed: Feed, shard: int, ttl_us: int) -> None:
+        self._ttl_us = ttl_us
+        self._filed: dict[str, int] = {}
         self._tables = tables
         self._lake = lake
         self._feed = feed
@@ -45,14 +47,21 @@ class Archive:
         """Whether it is time to go on with what waits."""
         return self._done is not None or now_us - self._rolled_us >= ROLL_US
 
-    def prepare(self, work: Work, now_us: int, *, force: bool) -> None:
-        """In a batch about to be written: forget what is filed, decide on the next file."""
+    def settle(self, work: Work) -> None:
+        """In a batch that is being gathered: forget what is filed."""
         if self._done:
             for sk, _ in self._tables.query("archive_feed", str(self._shard), before=self._done[1]):
                 work.delete("archive_feed", str(self._shard), sk)
             work.delete("state", "archive_intent", "")
+            for name, offers in self._filed.items():
+                work.expire("archive", self._ttl_us, name, "")
+                work.stored("archive", self._ttl_us, ARCHIVED, offers)
+            self._filed.clear()
             self._first = int(self._done[1])
             self._done = None
+
+    def prepare(self, work: Work, now_us: int, *, force: bool) -> None:
+        """In a batch that only lacks the checkpoint: decide on the next file."""
         if (force or self.due(now_us)) and self._intent is None and self._first < self._feed.next:
             self._rolled_us = now_us
             self._intent = (f"{self._first:020d}", f"{self._feed.next:020d}")
@@ -74,6 +83,7 @@ class Archive:
         for day, lines in days.items():
             name = f"archive/offers/dt={day}/{self._shard}-{first}-{int(after) - 1:020d}.json"
             self._lake.put(name, b"\n".join(lines) + b"\n")
+            self._filed[name] = len(lines)
         self._done, self._intent = self._intent, None
 
 

@@ -33,6 +33,11 @@ class StoredOrder(msgspec.Struct, gc=False):
 _decode_stored = msgspec.json.Decoder(StoredOrder).decode
 
 
+def archive_of(item: bytes) -> str:
+    """The archived file that has all of a stored order, empty when the item is whole."""
+    return _decode_stored(item).archive
+
+
 class Orders:
     """Orders of one micro-batch, into the tables and the customers' history."""
 
@@ -138,7 +143,7 @@ class Orders:
         item = self._tables.get("orders", order_id, sk)
         if item is None:
             return None
-        archive = _decode_stored(item).archive
+        archive = archive_of(item)
         return _decode_order(self._lake.get(archive) if archive else item)
 
     def finish(self) -> None:

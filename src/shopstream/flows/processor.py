@@ -95,7 +95,9 @@ class Processor:
         self._budgets = Budgets(tables, config)
         self._alert_feed = Feed(tables, "alert_feed", config.shard)
         self._archive_feed = Feed(tables, "archive_feed", config.shard)
-        self._archive = Archive(tables, self._lake, self._archive_feed, config.shard)
+        self._archive = Archive(
+            tables, self._lake, self._archive_feed, config.shard, config.archive_ttl_us
+        )
         self._clicks = Clicks(tables, self._people, self._timers, self._rules, config)
         self._orders = Orders(tables, self._lake, self._clicks, config)
         self._stock = StockLevels(tables, self._clicks, config)
@@ -210,6 +212,7 @@ class Processor:
         self._orders.finish()
         self._stock.finish()
         self._budgets.write(work)
+        self._archive.settle(work)
         work.finish(self._alert_feed, self._archive_feed)
         self._archive.prepare(work, work.now_us, force=force_archive)
         at = self.checkpoint
@@ -228,7 +231,7 @@ class Processor:
         busy = self._fire(work, TIMERS_MAX) > 0
         # Not with offers just made: whether anything is left of a user is asked of the tables.
         if not busy and now_us - self._swept_us >= SWEEP_US:
-            expired = forget_expired(self._tables, work, self._people, now_us)
+            expired = forget_expired(self._tables, self._lake, work, self._people, now_us)
             self._swept_us = self._swept_us if expired else now_us
             busy = expired
         if busy or (self._archive.waiting and (last or self._archive.due(now_us))):

@@ -2,9 +2,10 @@
 
 import msgspec
 
+from shopstream.flows.orders import archive_of
 from shopstream.flows.people import People
 from shopstream.flows.work import EXPIRED, Work
-from shopstream.ports import Tables
+from shopstream.ports import Lake, Tables
 
 LISTS_MAX = 50
 """Lists of expired items taken in one micro-batch, so that no batch is held up."""
@@ -13,17 +14,18 @@ _decode_list = msgspec.msgpack.Decoder(tuple[list[tuple[str, str]], dict[str, in
 
 _EXPIRING = (
     "browsing_events", "stock_levels", "offers", "orders", "quarantine", "alerts",
-    "alert_feed",
+    "alert_feed", "archive",
 )  # fmt: skip
 
 
-def forget_expired(tables: Tables, work: Work, people: People, now_us: int) -> bool:
+def forget_expired(tables: Tables, lake: Lake, work: Work, people: People, now_us: int) -> bool:
     """Delete a bounded number of expired items; returns whether there were any."""
     left = LISTS_MAX
     for table in _EXPIRING:
         for sk, item in tables.query("expiry", table, before=f"{now_us:020d}", limit=left):
             keys, counts = _decode_list(item)
             for pk, item_sk in keys:
+                _forget_files(tables, lake, table, pk, item_sk)
                 work.delete(table, pk, item_sk)
             for topic, units in counts.items():
                 work.count(topic, "", EXPIRED, units)
@@ -34,6 +36,16 @@ def forget_expired(tables: Tables, work: Work, people: People, now_us: int) -> b
         if left <= 0:
             break
     return left < LISTS_MAX
+
+
+def _forget_files(tables: Tables, lake: Lake, table: str, pk: str, sk: str) -> None:
+    """Archived files go before what names them: after a kill they are looked for again."""
+    if table == "archive":
+        lake.delete(pk)
+        return
+    order = tables.get(table, pk, sk) if table == "orders" else None
+    if order is not None and (archive := archive_of(order)):
+        lake.delete(archive)
 
 
 def _forget_users(

@@ -14,6 +14,8 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 _pack = msgspec.msgpack.Encoder().encode
 
 ACCEPTED, DUPLICATE, QUARANTINED = "accepted", "duplicate", "quarantined"
+ARCHIVED = "archived"
+"""Topic under which the ledger counts offers in archive files."""
 DERIVED = "derived"
 """Received from another event and not from a source: the order in a Segment message, say."""
 STORED, EXPIRED, RESOLVED = "stored", "expired", "resolved"
@@ -31,6 +33,7 @@ class FlowConfig(NamedTuple):
     orders_ttl_us: int
     quarantine_ttl_us: int
     alerts_ttl_us: int
+    archive_ttl_us: int
     order_alert_above: Decimal
     order_alert_above_by_currency: Mapping[str, Decimal]
     cached_events_max: int

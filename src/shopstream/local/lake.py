@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from shopstream.errors import DataDirError
@@ -30,6 +31,12 @@ class FolderLake:
             return self._path(name).read_bytes()
         except FileNotFoundError:
             raise DataDirError(f"{name} is missing from the archive in {self._root}") from None
+
+    def delete(self, name: str) -> None:
+        path = self._path(name)
+        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.parent.rmdir()  # a day's folder goes with its last file
 
     def names(self, prefix: str) -> Iterable[str]:
         found = self._path(prefix).rglob("*.json") if prefix else self._root.rglob("*.json")

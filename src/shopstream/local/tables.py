@@ -49,6 +49,7 @@ _CODES: dict[str, bytes] = {
     "archive_feed": b"\x42",
     "quarantine": b"\x50",
     "expiry": b"\x60",
+    "archive": b"\x61",  # no items: what its expiry lists name are files of the lake
 }
 
 

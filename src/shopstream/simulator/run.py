@@ -97,7 +97,9 @@ def run_simulation(
     report = SimulationReport()
     began = clock()
     paced = _paced(events, rate, clock, sleep) if rate else ((e, False) for e in events)
-    destination = _open(settings, to, write_key, clock, name_topics=kind == "shop")
+    destination = _open(
+        settings, to, write_key, clock, name_topics=kind == "shop", spoiled=invalid_percent > 0
+    )
     report.direct = destination.direct
     try:
         for topic, batch in batches(paced, batch_size, destination):
@@ -133,11 +135,12 @@ def _open(
     clock: Callable[[], float],
     *,
     name_topics: bool,
+    spoiled: bool,
 ) -> Destination:
     if to is None:
         return FeedDestination(open_feed(settings), lambda: int(clock() * 1e6))
     if to.startswith(("http://", "https://")):
-        return HttpDestination(to, write_key)
+        return HttpDestination(to, write_key, spoiled=spoiled)
     return open_stream(to, name_topics=name_topics)
 
 
