@@ -14,6 +14,7 @@ def short_lived(open_pipeline: Opener) -> Pipeline:
         orders_ttl=timedelta(days=4),
         quarantine_ttl=timedelta(days=3),
         alerts_ttl=timedelta(days=3),
+        archive_ttl=timedelta(days=2),
     )
 
 
