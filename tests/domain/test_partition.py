@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shopstream.domain.dialects import read_ga4, read_segment
 from shopstream.domain.partition import partition_key, shard_of_key, split
 from shopstream.events import Entry
 
@@ -24,10 +25,23 @@ from shopstream.events import Entry
         ("clicks", "segment", b'{"userId":null,"anonymousId":"a1"}', "a1"),
         ("clicks", "ga4", b'{"client_id":"c1"}', "c1"),
         ("clicks", "ga4", b'{"client_id":"c1","user_id":"u1"}', "u1"),
+        # Fields that a topic doesn't know may hold anything.
+        ("clicks", "shopstream", b'{"user_id":"u1","customer_id":{},"client_id":[]}', "u1"),
+        ("orders", "shopstream", b'{"customer_id":"u1","user_id":{},"product_id":true}', "u1"),
+        ("stock", "shopstream", b'{"product_id":"p1","order_id":[1],"user_id":false}', "p1"),
     ],
 )
 def test_an_event_goes_by_whom_it_is_about(topic: str, dialect: str, raw: bytes, key: str) -> None:
     assert partition_key(topic, dialect, raw) == key
+
+
+@pytest.mark.parametrize("number", [b"7", b"1.10", b"12345678901234567890123", b"1e3"])
+def test_an_id_sent_as_a_number_is_the_user_that_it_is_read_as(number: bytes) -> None:
+    segment = b'{"type":"page","messageId":"m","userId":%b}' % number
+    ga4 = b'{"client_id":%b,"events":[{"name":"page_view","params":{}}]}' % number
+    for dialect, raw, read in (("segment", segment, read_segment), ("ga4", ga4, read_ga4)):
+        [(_, click)] = read(raw, b"", 1_700_000_000_000_000)
+        assert partition_key("clicks", dialect, raw) == partition_key("clicks", "shopstream", click)
 
 
 @pytest.mark.parametrize("dialect", ["shopstream", "segment", "ga4"])
