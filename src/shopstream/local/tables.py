@@ -193,6 +193,10 @@ class RocksTables:
                 return  # going backwards, the iterator doesn't keep to its lower bound
             yield key, found.value()
             step()
+        try:
+            found.status()  # a block that can't be read ends an iterator like the last key does
+        except Exception as e:
+            raise DataDirError(f"the tables can't be read: {e}") from e
 
     def batch(self) -> RocksBatch:
         return RocksBatch()
