@@ -185,3 +185,17 @@ def test_lines_judged_alone_are_all_accounted_for(
     assert kept + sum(r.units for r in found.rejections) == units_of(
         "orders", raw, "quarantine_line"
     )
+
+
+def test_lines_without_numbers_get_their_places_so_that_a_mended_one_finds_its_own() -> None:
+    raw = (
+        b'{"order_id":"o","currency":"EUR","status":"placed","timestamp":"2025-01-01T00:00:00Z",'
+        b'"lines":[{"product_id":"a","quantity":-1,"unit_price":1},'
+        b'{"product_id":"b","quantity":1,"unit_price":1}]}'
+    )
+    order, [rejection], kept = read_lines(raw, NOW_US, LIMITS)
+    assert order is not None
+    assert [line.line for line in order.lines] == [2]
+    assert rejection.line == 1
+    assert b'"line":1' in rejection.raw
+    assert b'"line":2' in kept

@@ -114,3 +114,23 @@ def test_archived_files_go_after_their_time_and_an_order_takes_its_own_along(
     pipeline.idle(minutes=24 * 60)
     assert list(lake.names("archive")) == []
     assert pipeline.check().balanced
+
+
+def test_a_user_whose_last_lists_go_in_one_sweep_is_unknown_again(open_pipeline: Opener) -> None:
+    pipeline = short_lived(open_pipeline)
+    pipeline.give(click(event_id="e1"))
+    pipeline.give(click(event_id="e2"))
+    pipeline.idle(minutes=DAY_MIN + 1)
+    assert pipeline.items("browsing_events") == pipeline.items("users") == []
+
+
+def test_lines_added_to_an_order_expire_with_it(open_pipeline: Opener) -> None:
+    pipeline = short_lived(open_pipeline)
+    for number in (1, 2):
+        later = order("o1", 10)
+        later["lines"][0]["line"] = number
+        pipeline.give(later, topic="orders", on_bad_line="quarantine_line")
+    assert pipeline.check().differences == []
+    pipeline.idle(minutes=4 * DAY_MIN + 1)
+    assert pipeline.orders() == {}
+    assert pipeline.check().differences == []

@@ -158,6 +158,10 @@ def read_lines(raw: bytes, received_us: int, limits: Limits) -> ReadLines:
         raw_lines = _decode_raw_lines(fields["lines"])
     except (KeyError, *UNREADABLE):
         return ReadLines(None, [reject("orders", raw, received_us, limits)], raw)
+    numbered = _numbered(raw_lines)
+    if numbered is not raw_lines:
+        raw_lines = numbered
+        raw = msgspec.json.encode(fields | {"lines": numbered})
     rejections: list[Rejection] = []
     good: list[Raw] = []
     for n, raw_line in enumerate(raw_lines):
@@ -181,6 +185,28 @@ def _with_lines(fields: dict[str, Raw], lines: list[Raw]) -> bytes:
     return msgspec.json.encode(
         {k: v for k, v in fields.items() if k != "amount"} | {"lines": lines}
     )
+
+
+class _Numbered(Struct, gc=False):
+    line: Raw = Raw()
+
+
+_decode_numbered = msgspec.json.Decoder(_Numbered).decode
+
+
+def _numbered(raw_lines: list[Raw]) -> list[Raw]:
+    """The lines with their places as numbers where not one of them has a number: a bad line that
+    was mended must find its place in its order again.
+    """
+    numbered = []
+    for n, raw_line in enumerate(raw_lines, 1):
+        try:
+            if bytes(_decode_numbered(raw_line).line) not in (b"", b"null"):
+                return raw_lines
+            numbered.append(Raw(msgspec.json.encode(_decode_fields(raw_line) | {"line": n})))
+        except UNREADABLE:
+            numbered.append(raw_line)
+    return numbered
 
 
 def _line_number(raw_line: bytes) -> int | None:

@@ -45,7 +45,8 @@ class Archive:
 
     def due(self, now_us: int) -> bool:
         """Whether it is time to go on with what waits."""
-        return self._done is not None or now_us - self._rolled_us >= ROLL_US
+        # A last time that is yet to come: the clock was set back.
+        return self._done is not None or not 0 <= now_us - self._rolled_us < ROLL_US
 
     def settle(self, work: Work) -> None:
         """In a batch that is being gathered: forget what is filed."""

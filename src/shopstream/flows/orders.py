@@ -16,7 +16,7 @@ from shopstream.domain.orders import fit, invalid_order, large_order, purchases
 from shopstream.domain.validation import ReadLines, read_event, read_lines
 from shopstream.events import Entry, Failure, Order, OrderLine, Rejection
 from shopstream.flows.clicks import Clicks
-from shopstream.flows.work import ACCEPTED, DUPLICATE, FlowConfig, Work
+from shopstream.flows.work import ACCEPTED, DUPLICATE, STORED, FlowConfig, Work
 from shopstream.ports import Lake, Tables
 
 ORDER_PURCHASES = "purchases of orders"
@@ -30,7 +30,19 @@ class StoredOrder(msgspec.Struct, gc=False):
     archive: str = ""
 
 
+class _StoredLines(msgspec.Struct, gc=False):
+    lines: list[msgspec.Raw] = []
+    lines_total: int = 0
+
+
 _decode_stored = msgspec.json.Decoder(StoredOrder).decode
+_decode_stored_lines = msgspec.json.Decoder(_StoredLines).decode
+
+
+def lines_of(item: bytes) -> int:
+    """How many lines a stored order has, those that were trimmed off included."""
+    stored = _decode_stored_lines(item)
+    return stored.lines_total or len(stored.lines)
 
 
 def archive_of(item: bytes) -> str:
@@ -98,7 +110,7 @@ class Orders:
             else:
                 order.lines = [*known.lines, *fresh]
                 order.amount = settled_amount(expected_amount(order))
-            work.stored("orders", self._config.orders_ttl_us, "order_lines", len(fresh))
+            work.count("order_lines", "", STORED, len(fresh))
             self._put(order, sk, identity, entry, work)
             self._tell_rules(order, entry, work)
         return [_conflict(order, raw, len(conflicts))] if conflicts else []
@@ -115,8 +127,11 @@ class Orders:
 
     def _put(self, order: Order, sk: str, identity: str, entry: Entry, work: Work) -> None:
         self._pending[order.order_id, sk] = order
-        name = blake2b(f"{sk}\0{order.order_id}".encode(), digest_size=16).hexdigest()
-        archive = f"archive/orders/dt={order.timestamp:%Y-%m-%d}/{name}.json"
+        # A name for each number of lines: the file comes before the batch that points to it, so
+        # after a kill the one that the tables still point to must be as it was.
+        known_by = f"{sk}\0{order.order_id}\0{len(order.lines)}"
+        name = blake2b(known_by.encode(), digest_size=16).hexdigest()
+        archive = f"archive/orders/dt={order.timestamp.date().isoformat()}/{name}.json"
         item, archived = fit(order, archive)
         if archived is not None:
             self._lake.put(archive, archived)
@@ -152,13 +167,15 @@ class Orders:
 
 def _compare_lines(known: Order, order: Order) -> tuple[list[OrderLine], int, list[OrderLine]]:
     """Lines of `order` that are new, how many are known, and those that contradict a known one."""
-    by_number = {line.line: line for line in known.lines}
+    by_number: dict[int | None, list[OrderLine]] = {}
+    for line in known.lines:
+        by_number.setdefault(line.line, []).append(line)
     fresh, conflicts, repeated = [], [], 0
     for line in order.lines:
         before = by_number.get(line.line)
         if before is None:
             fresh.append(line)
-        elif same_content(before, line, ignoring=frozenset()):
+        elif any(same_content(one, line, ignoring=frozenset()) for one in before):
             repeated += 1
         else:
             conflicts.append(line)

@@ -230,7 +230,7 @@ class Processor:
         work = self._work(now_us)
         busy = self._fire(work, TIMERS_MAX) > 0
         # Not with offers just made: whether anything is left of a user is asked of the tables.
-        if not busy and now_us - self._swept_us >= SWEEP_US:
+        if not busy and not 0 <= now_us - self._swept_us < SWEEP_US:
             expired = forget_expired(self._tables, self._lake, work, self._people, now_us)
             self._swept_us = self._swept_us if expired else now_us
             busy = expired
