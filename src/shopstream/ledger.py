@@ -12,7 +12,7 @@ from decimal import Decimal
 import msgspec
 from msgspec import Struct
 
-from shopstream.domain.canonical import CART_LINE, FROM_ORDER
+from shopstream.domain.canonical import CART_ID, CART_LINE, FROM_ORDER, ORDER_ID
 from shopstream.domain.validation import units_of
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import DataDirError
@@ -240,9 +240,9 @@ def _made_from(line: bytes) -> str:
         return "clicks"
     click = _decode_marked(line)
     extra = click.extra or {}
-    if FROM_ORDER in extra and click.event_id.startswith("order:"):
+    if FROM_ORDER in extra and click.event_id.startswith(ORDER_ID):
         return ORDER_PURCHASES
-    return "carts" if CART_LINE in extra and click.event_id.startswith("cart:") else "clicks"
+    return "carts" if CART_LINE in extra and click.event_id.startswith(CART_ID) else "clicks"
 
 
 def _count_tables(tables: Tables, found: Counter[str]) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from shopstream.domain.failures import Limits
 from shopstream.engine import Engine, open_engine
+from shopstream.errors import DataDirError
 from shopstream.flows.processor import Processor
 from shopstream.flows.work import FlowConfig
 from shopstream.heartbeats import write_heartbeat
@@ -59,12 +60,23 @@ def run_processor(settings: Settings, shard: int = 0, *, until_idle: bool = Fals
     log = engine.read_log()
     try:
         config = flow_config(settings, shard, engine.shards)
-        follower = _Follower(engine, log, tables, Processor(tables, engine.lake(), rules, config))
+        processor = Processor(tables, engine.lake(), rules, config)
+        _ensure_nothing_missing(log.start(), processor.checkpoint.position, engine)
+        follower = _Follower(engine, log, tables, processor)
         with _asked_to_stop() as stopped:
             follower.follow(stopped, until_idle=until_idle)
     finally:
         log.close()
         tables.close()
+
+
+def _ensure_nothing_missing(start: int, position: int, engine: Engine) -> None:
+    """Raises DataDirError when the log has forgotten events that these tables never saw."""
+    if position < start:
+        raise DataDirError(
+            f"{engine.dir.root}: the log begins at {start}, the tables end at {position}:"
+            f" {start - position} events between are gone; restore newer tables"
+        )
 
 
 class _asked_to_stop:  # noqa: N801  # used as a context manager only

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from shopstream.domain.canonical import CART_LINE
+from shopstream.domain.canonical import CART_ID, CART_LINE
 from shopstream.domain.carts import (
     CARTS_MAX,
     LINES_MAX,
@@ -18,7 +18,7 @@ from shopstream.domain.carts import (
     follow,
     value,
 )
-from shopstream.events import Click
+from shopstream.events import Click, EventType
 
 
 def click(type: Any, product: str | None = "p1", **more: Any) -> Click:
@@ -53,9 +53,13 @@ def test_what_is_put_in_adds_up_and_what_is_taken_out_is_gone() -> None:
 
 
 def test_a_cart_line_says_how_many_there_now_are() -> None:
-    lines = [click("add_to_cart", extra={CART_LINE: n}) for n in (2, 5)]
+    def line(event_type: EventType, n: int) -> Click:
+        return click(event_type, event_id=f"{CART_ID}{n}", extra={CART_LINE: n})
+
+    lines = [line("add_to_cart", n) for n in (2, 5)]
     assert held(after(*lines)) == {"p1": 5}
-    assert held(after(*lines, click("remove_from_cart", extra={CART_LINE: 0}))) == {}
+    assert held(after(*lines, line("remove_from_cart", 0))) == {}
+    assert held(after(click("add_to_cart", extra={CART_LINE: 5}))) == {"p1": 1}, "a sender's own"
 
 
 def test_worth_counts_the_last_known_price_and_nothing_for_unknown_ones() -> None:

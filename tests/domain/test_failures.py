@@ -35,7 +35,11 @@ def click_failures(**fields: Any) -> list[Failure]:
         ("price", -1, "price: -1 is not a decimal from 0 to below 100000000000000"),
         ("quantity", 0, "quantity: 0 is not a whole number of at least 1"),
         ("currency", "eur", 'currency: "eur" is not an ISO 4217 code such as EUR'),
-        ("user_id", None, "user_id: null is not text of 1 to 256 bytes without control characters"),
+        (
+            "user_id",
+            None,
+            "user_id: null is not text of 1 to 256 bytes without control characters, not beginning with shopstream:",
+        ),
         (
             "timestamp",
             "2025-11-21T11:00:00Z",

@@ -163,8 +163,8 @@ def test_low_stock_is_told_once_until_it_recovers() -> None:
 def test_an_order_tells_what_its_customer_bought() -> None:
     bought = purchases(order(line(), line(product_id="p2"), customer_id="c1"))
     assert [(c.user_id, c.product_id, c.event_id) for c in bought] == [
-        ("c1", "p1", "order:o1:0"),
-        ("c1", "p2", "order:o1:1"),
+        ("c1", "p1", "shopstream:order:o1:0"),
+        ("c1", "p2", "shopstream:order:o1:1"),
     ]
     assert purchases(order()) == [], "a guest has no history"
     assert purchases(order(customer_id="c1", status="cancelled")) == []

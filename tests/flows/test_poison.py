@@ -138,7 +138,7 @@ def test_one_event_cannot_poison_its_user(pipeline: Pipeline) -> None:
     odd = [
         b'"x":1e400',
         b'"x":[' + b"9" * 5_000 + b"]",
-        b'"x":' + b"[" * 400 + b"]" * 400,
+        b'"x":' + b"[" * 99 + b"]" * 99,
         b'"extra":null',
         b'"extra":{"cart_line":1}',
         b'"extra":{"from_order":"o1"}',
@@ -155,4 +155,13 @@ def test_one_event_cannot_poison_its_user(pipeline: Pipeline) -> None:
         pipeline.give(click(f"u{n}", 1))
         assert len(pipeline.clicks_of(f"u{n}")) == 3
     assert pipeline.counts() == {"accepted": 3 * len(odd)}
+    assert pipeline.check().differences == []
+
+
+def test_an_event_that_nests_too_deep_or_takes_one_of_our_ids_is_rejected(
+    pipeline: Pipeline,
+) -> None:
+    deep = json.dumps(click("u1")).encode()[:-1] + b',"x":' + b"[" * 101 + b"]" * 101 + b"}"
+    pipeline.give(deep, click("u1", event_id="shopstream:order:o1:0"), click("u1"))
+    assert pipeline.counts() == {"accepted": 1, "quarantined:json": 1, "quarantined:id": 1}
     assert pipeline.check().differences == []

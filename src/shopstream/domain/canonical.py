@@ -15,6 +15,10 @@ from msgspec import Raw, Struct
 from shopstream.events import CartLine, Click, Event, Order, OrderLine, Stock
 
 CENT_OF_CENT = Decimal("0.0001")
+RESERVED = "shopstream:"
+"""How ids begin that are made here; those of senders may not."""
+CART_ID, ORDER_ID = f"{RESERVED}cart:", f"{RESERVED}order:"
+"""How the ids of clicks begin that are made of cart lines and of orders."""
 CART_LINE = "cart_line"
 """In `extra` of a click made from a cart line: the quantity that the line says, as it now is."""
 FROM_ORDER = "from_order"

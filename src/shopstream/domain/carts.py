@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from shopstream.domain.canonical import CART_LINE
+from shopstream.domain.canonical import CART_ID, CART_LINE
 from shopstream.events import Click
 
 CARTS_MAX = 64
@@ -64,8 +64,8 @@ def apply(cart: Cart, click: Click) -> None:
     product = click.product_id or ""
     line = cart.lines.get(product)
     held = line.quantity if line else 0
-    if click.extra and isinstance(stated := click.extra.get(CART_LINE), int):
-        held = stated
+    if click.extra and (click.event_id or "").startswith(CART_ID):
+        held = int(click.extra[CART_LINE])
     elif click.event_type == "add_to_cart":
         held += click.quantity or 1
     elif click.event_type == "remove_from_cart":

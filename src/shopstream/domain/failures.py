@@ -3,6 +3,7 @@
 Every rejection names the reason code, the field, the value that stood there and what was wanted.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 import msgspec
 from msgspec import Raw, Struct
 
+from shopstream.domain.canonical import RESERVED
 from shopstream.domain.currencies import CURRENCIES
 from shopstream.events import EVENT_OF, ID_BYTES_MAX, Failure, Order, OrderLine
 
@@ -21,6 +23,9 @@ LINES_MAX = 10_000
 EARLIEST_US = -62_135_596_800_000_000
 """0001-01-01T00:00:00Z, the first instant that can be written."""
 SHOWN_CHARS_MAX = 200
+DEPTH_MAX = 100
+"""Objects and lists inside each other in one event."""
+_NESTING = re.compile(rb'[\[\]{}]|"(?:[^"\\]|\\.)*"')
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
 """What decoding raises on bad bytes: ValueError for integers of more than 4,300 digits."""
 
@@ -56,7 +61,26 @@ def plain_digits(raw: bytes) -> bool:
 
 
 def usable_id(value: str) -> bool:
-    return value.isprintable() and len(value.encode()) <= ID_BYTES_MAX
+    return (
+        value.isprintable()
+        and len(value.encode()) <= ID_BYTES_MAX
+        and not value.startswith(RESERVED)
+    )
+
+
+def too_deep(raw: bytes) -> bool:
+    """Whether JSON nests deeper than DEPTH_MAX, which not every reader could follow."""
+    if len(raw) < DEPTH_MAX or raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX:
+        return False
+    depth = 0
+    for token in _NESTING.findall(raw):
+        if token in (b"{", b"["):
+            depth += 1
+            if depth > DEPTH_MAX:
+                return True
+        elif token in (b"}", b"]"):
+            depth -= 1
+    return False
 
 
 def expected_amount(order: Order) -> Decimal:
@@ -82,7 +106,9 @@ def total_failure(order: Order, limits: Limits) -> Failure | None:
 
 _WANTED_AMOUNT = "a decimal from 0 to below 100000000000000"
 _WANTED_TIME = "an ISO 8601 time with a zone, such as 2026-01-31T12:00:00Z"
-_WANTED_ID = f"text of 1 to {ID_BYTES_MAX} bytes without control characters"
+_WANTED_ID = (
+    f"text of 1 to {ID_BYTES_MAX} bytes without control characters, not beginning with {RESERVED}"
+)
 _WANTED_CURRENCY = "an ISO 4217 code such as EUR"
 _ALIASES = {"id": "event_id", "type": "event_type", "time": "timestamp", "customer": "customer_id"}
 
@@ -156,6 +182,9 @@ def failures_of(topic: str, raw: bytes, received_us: int, limits: Limits) -> lis
         return [Failure("json", "event", shown(raw), "JSON of reasonable depth")]
     except UNREADABLE as e:
         return [Failure("json", "event", shown(raw), f"a JSON object ({_why(e)})")]
+    if too_deep(raw):
+        wanted = f"JSON of at most {DEPTH_MAX} levels"
+        return [Failure("json", "event", shown(raw), wanted)]
     failures = _field_failures(_FIELDS[EVENT_OF[topic]], fields, "")
     failures += _time_failures(fields, received_us, limits)
     if topic == "orders":

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from shopstream.domain.canonical import FROM_ORDER, encode
+from shopstream.domain.canonical import FROM_ORDER, ORDER_ID, encode
 from shopstream.events import Alert, AlertKind, Click, Order, Rejection, Stock
 
 ITEM_BYTES_MAX = 400 * 1024
@@ -102,7 +102,7 @@ def purchases(order: Order) -> list[Click]:
         return []
     return [
         Click(
-            event_id=f"order:{order.order_id}:{n}",
+            event_id=f"{ORDER_ID}{order.order_id}:{n}",
             user_id=order.customer_id,
             event_type="purchase",
             product_id=line.product_id,

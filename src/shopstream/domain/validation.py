@@ -11,6 +11,7 @@ from typing import NamedTuple, cast
 import msgspec
 from msgspec import Raw, Struct
 
+from shopstream.domain.canonical import RESERVED
 from shopstream.domain.currencies import CURRENCIES
 from shopstream.domain.failures import (
     AMOUNT_FIELDS,
@@ -25,6 +26,7 @@ from shopstream.domain.failures import (
     micros,
     plain_digits,
     shown,
+    too_deep,
     total_failure,
     unreadable,
     usable,
@@ -60,9 +62,14 @@ _decode_raw_lines = msgspec.json.Decoder(list[Raw]).decode
 _decode_line = msgspec.json.Decoder(OrderLine).decode
 
 
+_OURS = b'"' + RESERVED.encode()
+
+
 def plain(raw: bytes) -> bool:
-    """True when no string in this JSON can hold a control character or anything but ASCII."""
-    return raw.isascii() and b"\\" not in raw and b"\x7f" not in raw
+    """True when no string in this JSON can hold a control character or anything but ASCII, or be
+    one of our own ids.
+    """
+    return raw.isascii() and b"\\" not in raw and b"\x7f" not in raw and _OURS not in raw
 
 
 def read_click(raw: bytes, received_us: int, limits: Limits) -> tuple[Click, int]:
@@ -75,6 +82,7 @@ def read_click(raw: bytes, received_us: int, limits: Limits) -> tuple[Click, int
         or (click.price is not None and not usable(click.price))
         or (click.currency is not None and click.currency not in CURRENCIES)
         or not (plain(raw) or _clean(click, raw))
+        or too_deep(raw)
     ):
         raise Invalid([])
     return click, at_us
@@ -292,6 +300,8 @@ def _clean(event: Event, raw: bytes) -> bool:
     """
     if not raw.isascii():
         raw.decode()
+    if too_deep(raw):
+        return False
     if not plain_digits(raw):
         parts = [_decode_amounts(raw)]
         if isinstance(event, Order):

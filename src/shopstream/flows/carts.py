@@ -1,6 +1,6 @@
 """Ingest cart lines: each becomes a click of its user's history, where carts are followed."""
 
-from shopstream.domain.canonical import CART_LINE, content_id, same_content, settle
+from shopstream.domain.canonical import CART_ID, CART_LINE, content_id, same_content, settle
 from shopstream.domain.failures import micros
 from shopstream.domain.validation import read_event
 from shopstream.events import CartLine, Click, Entry, Failure, Rejection
@@ -50,7 +50,7 @@ def as_click(line: CartLine) -> Click:
     if line.name is not None:
         extra["name"] = line.name
     return Click(
-        event_id=f"cart:{line.event_id or content_id(line)}",
+        event_id=f"{CART_ID}{line.event_id or content_id(line)}",
         user_id=line.user_id,
         event_type="add_to_cart" if line.quantity else "remove_from_cart",
         cart_id=line.cart_id,

@@ -28,6 +28,8 @@ from shopstream.flows.timers import Timers
 from shopstream.flows.work import ACCEPTED, DUPLICATE, FlowConfig, Work
 from shopstream.ports import Tables
 
+LOOKED_INTO_BYTES = 2_048
+"""Larger events are looked at one by one, for how deep they nest."""
 CURRENCIES_OR_NONE: frozenset[str | None] = CURRENCIES | {None}
 BAD = (Invalid, InvalidOperation, OverflowError, *UNREADABLE)
 _OURS_BY_NOW = frozenset({"translated", "rejected"})
@@ -108,7 +110,7 @@ class Clicks:
     def _pass(self, clicks: list[Click], raws: list[bytes], entry: Entry) -> list[int] | None:
         """The events' times if all of them pass all checks and can be stored as they came."""
         together = b"".join(raws)
-        if not plain(together) or b"\n" in together:
+        if not plain(together) or b"\n" in together or max(map(len, raws)) > LOOKED_INTO_BYTES:
             return None
         try:
             times = [round(click.timestamp.timestamp() * 1e6) for click in clicks]

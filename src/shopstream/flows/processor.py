@@ -69,6 +69,8 @@ class Budgets:
 
     def write(self, work: Work) -> None:
         for rule, day in self._changed:
+            if self._spent[rule, day] == 1:
+                work.expire("budgets", self._config.offers_ttl_us, rule, str(day))
             work.put("budgets", rule, str(day), str(self._spent[rule, day]).encode())
         self._changed.clear()
 
@@ -146,6 +148,8 @@ class Processor:
                 wanted = f"an event that can be processed ({type(e).__name__}: {e})"[:500]
                 failure = Failure("poison", "event", "this event", wanted)
                 units = units_of(entry.topic, entry.events[0], entry.on_bad_line)
+                if entry.dialect == "resolved":
+                    units = 0
                 rejection = Rejection(
                     topic=entry.topic, failures=[failure], raw=entry.events[0], units=units
                 )
@@ -194,13 +198,17 @@ class Processor:
                 work.put("quarantine", entry.topic, sk, _encode(record))
                 work.count(entry.topic, record.source, RESOLVED, record.rejection.units)
 
-    def _fire(self, work: Work, at_most: int = 2**63) -> int:
-        """Fire what is due at the watermarks; returns how many timers fired."""
+    def _fire(self, work: Work, clock_us: int = 0, at_most: int = 2**63) -> int:
+        """Fire what is due at the watermarks; returns how many timers fired.
+
+        A live stream's watermark also advances with the clock, which is not kept: a clock that
+        once stood wrong must not make timers early for ever.
+        """
         at = self.checkpoint
         fired = 0
-        for historical, watermark_us in ((False, at.live_us), (True, at.history_us)):
+        for historical, due_us in ((False, max(at.live_us, clock_us)), (True, at.history_us)):
             while fired < at_most:
-                timer = self._timers.next_due(watermark_us, historical=historical, work=work)
+                timer = self._timers.next_due(due_us, historical=historical, work=work)
                 if timer is None:
                     break
                 self._clicks.fire(timer, self._budgets, work)
@@ -219,6 +227,8 @@ class Processor:
         at.position, at.done, at.batches = position, done, at.batches + 1
         work.put("state", "checkpoint", "", _encode(at))
         self._tables.write(work.batch)
+        for name in work.files_gone:
+            self._lake.delete(name)
         self._archive.roll()
 
     def idle(self, now_us: int, *, last: bool = False) -> bool:
@@ -226,9 +236,8 @@ class Processor:
         archive, forget what expired. Returns whether there may be more. `last` rolls all now.
         """
         at = self.checkpoint
-        at.live_us = max(at.live_us, now_us)
         work = self._work(now_us)
-        busy = self._fire(work, TIMERS_MAX) > 0
+        busy = self._fire(work, now_us, TIMERS_MAX) > 0
         # Not with offers just made: whether anything is left of a user is asked of the tables.
         if not busy and not 0 <= now_us - self._swept_us < SWEEP_US:
             expired = forget_expired(self._tables, self._lake, work, self._people, now_us)

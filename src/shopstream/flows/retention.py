@@ -14,7 +14,7 @@ _decode_list = msgspec.msgpack.Decoder(tuple[list[tuple[str, str]], dict[str, in
 
 _EXPIRING = (
     "browsing_events", "stock_levels", "offers", "orders", "quarantine", "alerts",
-    "alert_feed", "archive",
+    "alert_feed", "archive", "budgets",
 )  # fmt: skip
 
 
@@ -41,7 +41,8 @@ def forget_expired(tables: Tables, lake: Lake, work: Work, people: People, now_u
 
 
 def _forget_files(tables: Tables, lake: Lake, table: str, pk: str, sk: str, work: Work) -> None:
-    """Archived files go before what names them: after a kill they are looked for again.
+    """A file of offers goes before its entry here: after a kill it is looked for again. That of an
+    order goes once nothing names it any more.
 
     An order's lines are counted here: some may have been added after it was listed.
     """
@@ -52,7 +53,7 @@ def _forget_files(tables: Tables, lake: Lake, table: str, pk: str, sk: str, work
     if order is not None:
         work.count("order_lines", "", EXPIRED, lines_of(order))
         if archive := archive_of(order):
-            lake.delete(archive)
+            work.files_gone.append(archive)
 
 
 def _forget_users(

@@ -106,6 +106,7 @@ class Work:
         self._made: list[tuple[str, str]] = []
         self._to_archive: list[bytes] = []
         self.alerts: dict[str, Alert] = {}
+        self.files_gone: list[str] = []
         self._rejected = 0
         self._expiring: dict[tuple[str, int], list[tuple[str, str]]] = {}
         self._stored: dict[tuple[str, int], dict[str, int]] = {}
