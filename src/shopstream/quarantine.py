@@ -243,7 +243,7 @@ def _matches(record: QuarantineRecord, where: Mapping[str, str]) -> bool:
     for name, wanted in where.items():
         match name:
             case "reason":
-                found = wanted in {f.reason for f in rejection.failures}
+                found = rejection.reason == wanted
             case "field":
                 found = wanted in {f.field for f in rejection.failures}
             case "topic":

@@ -15,12 +15,17 @@ STALLED_S = 60.0
 
 
 def settle(
-    settings: Settings, *, direct: bool, on_wait: Callable[[int], None] | None = None
+    settings: Settings,
+    *,
+    direct: bool,
+    on_wait: Callable[[int], None] | None = None,
+    write: Callable[[str], None] | None = None,
 ) -> None:
     """Return when every shard has processed what the log now holds.
 
     With `direct` nothing else writes the log, so the stages are run here until idle, unless they
-    run already. `on_wait` is told how many events wait. Raises NotRunning when nothing moves.
+    run already. `on_wait` is told how many events wait, `write` takes alerts for the console, which
+    are else logged. Raises NotRunning when nothing moves.
     """
     engine = open_engine(settings)
     if direct:
@@ -28,7 +33,7 @@ def settle(
             _run_processors(settings, engine.shards)
         except Busy:
             _wait(engine, on_wait)
-        _run_notifier(settings)
+        _run_notifier(settings, write)
     else:
         _wait(engine, on_wait)
 
@@ -51,11 +56,14 @@ def _run_processors(settings: Settings, shards: int) -> None:
         raise NotRunning(f"a processor ended with exit code {max(codes)}; see its message above")
 
 
-def _run_notifier(settings: Settings) -> None:
+def _run_notifier(settings: Settings, write: Callable[[str], None] | None) -> None:
     from shopstream.notify import run_notifier
 
     try:
-        run_notifier(settings, until_idle=True)
+        if write is None:
+            run_notifier(settings, until_idle=True)
+        else:
+            run_notifier(settings, until_idle=True, write=write)
     except Busy:
         return
 

@@ -38,7 +38,8 @@ def click_failures(**fields: Any) -> list[Failure]:
         (
             "user_id",
             None,
-            "user_id: null is not text of 1 to 256 bytes without control characters, not beginning with shopstream:",
+            "user_id: null is not text of 1 to 256 bytes without control characters,"
+            " not beginning with shopstream:",
         ),
         (
             "timestamp",

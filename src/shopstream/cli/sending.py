@@ -24,7 +24,7 @@ from shopstream.cli.options import (
     WriteKey,
     pairs,
 )
-from shopstream.cli.printing import logged, say, show
+from shopstream.cli.printing import alert, logged, say, show
 from shopstream.cli.tables import progress_bar, replay_rows
 from shopstream.leash import end_with
 
@@ -76,7 +76,7 @@ def simulate(
     if not quiet:
         say(str(done))
     if to is None:
-        settle(found, direct=done.direct)
+        settle(found, direct=done.direct, write=alert)
 
 
 @app.command()
@@ -97,7 +97,7 @@ def load(files: Files, mapping: Mapping, live: Live = False, data_dir: DataDir =
     with progress_bar("loading") as told:
         report = load_files(found, files, mapping, live=live, on_progress=told)
     say(str(report))
-    settle(found, direct=report.direct)
+    settle(found, direct=report.direct, write=alert)
 
 
 @app.command()
