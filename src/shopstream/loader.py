@@ -53,7 +53,7 @@ class LoadedFile:
             return f"{self.name}: already loaded, nothing added"
         resumed = f" (went on after {self.resumed_at:,})" if self.resumed_at else ""
         lines = f" of {self.units:,} lines" if self.units > self.events + self.rejected else ""
-        unreadable = f", {self.rejected:,} unreadable rows to the quarantine" * bool(self.rejected)
+        unreadable = f", {self.rejected:,} unreadable to the quarantine" * bool(self.rejected)
         return f"{self.name}: {self.events:,} {self.topic}{lines}{unreadable}{resumed}"
 
 

@@ -166,6 +166,16 @@ def test_a_refusal_is_not_tried_again(status: int, advice: str) -> None:
     assert len(server.requests) == 1
 
 
+def test_events_spoiled_on_purpose_go_on_after_a_refusal() -> None:
+    with serving((400, {})) as server:
+        run_simulation(
+            Settings(), "clicks", count=20, batch_size=10, invalid_percent=50, to=server.url
+        )
+    assert len(server.requests) == 2
+    with serving((400, {})) as server, pytest.raises(SourceError, match="refuses these events"):
+        run_simulation(Settings(), "clicks", count=20, batch_size=10, to=server.url)
+
+
 def test_events_come_at_the_rate(tmp_path: Path) -> None:
     clock = Clock()
     run_simulation(

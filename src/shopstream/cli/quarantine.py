@@ -7,6 +7,7 @@ import typer
 from shopstream.cli.app import quarantine_app
 from shopstream.cli.options import DataDir, Format, Limit, Where, pairs
 from shopstream.cli.printing import settings_of, show
+from shopstream.cli.tables import rejection_rows
 
 
 @quarantine_app.callback()
@@ -38,7 +39,8 @@ def quarantine_list(
     """
     from shopstream.quarantine import list_rejections
 
-    show(list_rejections(settings_of(data_dir), pairs(where, "--where"), limit=limit), format)
+    found = list_rejections(settings_of(data_dir), pairs(where, "--where"), limit=limit)
+    show(found, format, rejection_rows)
 
 
 @quarantine_app.command("show")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from shopstream.quarantine import ReplayReport
 
 Rows = Sequence[Mapping[str, Any]]
+SHORT = 12
+"""Cells of at most so many characters stay on one line."""
+MESSAGE_MOST = 120
 
 
 def as_json(value: Any) -> str:
@@ -44,9 +47,10 @@ def as_table(rows: Rows, columns: Sequence[str] = ()) -> "Table":
     for place, name in enumerate(shown):
         numbers = all(isinstance(row.get(name), int | float) for row in rows)
         justify: Literal["left", "right"] = "right" if numbers else "left"
-        # The first column names the row: it is never cut over two lines.
+        # The first column names the row: like numbers and words it is never cut over two lines.
+        short = max(len(_cell(row.get(name))) for row in rows) <= SHORT if rows else True
         table.add_column(
-            name.replace("_", " "), justify=justify, overflow="fold", no_wrap=place == 0
+            name.replace("_", " "), justify=justify, overflow="fold", no_wrap=place == 0 or short
         )
     for row in rows:
         table.add_row(*(_cell(row.get(name)) for name in shown))
@@ -66,6 +70,29 @@ def replay_rows(report: "ReplayReport") -> list[dict[str, Any]]:
     if report.dry_run:
         rows += [{"field": "would send", "value": example["event"]} for example in examples]
     return rows
+
+
+def rejection_rows(rejections: Rows) -> list[dict[str, Any]]:
+    """Rejections with where each came from in one column; the JSON and `show` have all of it."""
+    return [
+        {
+            "id": r["id"],
+            "topic": r["topic"],
+            "reason": r["reason"],
+            "message": _cut(r["message"]),
+            "from": f"{r['origin']}:{r['line']}" if r["origin"] and r["line"] else r["source"],
+            "resolved": r["resolved"],
+        }
+        for r in rejections
+    ]
+
+
+def _cut(text: str) -> str:
+    """The beginning and the end of a long message: its end says what was wanted."""
+    if len(text) <= MESSAGE_MOST:
+        return text
+    half = MESSAGE_MOST // 2
+    return f"{text[:half]} … {text[-half:]}"
 
 
 def offer_rows(offers: Iterable["Offer"]) -> list[dict[str, Any]]:
