@@ -1,5 +1,6 @@
 """When timers fire, and what history may not do."""
 
+import pytest
 from tests.flows.pipeline import (
     HOUR_US,
     MINUTE_US,
@@ -132,3 +133,19 @@ def test_offers_are_archived_once_through_restarts(open_pipeline: Opener) -> Non
     assert len(lines) == len(set(lines)) == len(pipeline.offers()) == 6
     assert pipeline.items("archive_feed") == []
     assert pipeline.check().balanced
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_cart_that_history_began_is_news_once_touched_also_after_a_restart(
+    open_pipeline: Opener, restarted: bool
+) -> None:
+    pipeline = open_pipeline()
+    began = click("u1", -3, event_type="add_to_cart", product_id="p1", event_id="h")
+    past = NOW_US - 3 * MINUTE_US
+    pipeline.give(began, source="load:x", historical=True, watermark_us=past)
+    if restarted:
+        pipeline.restart()
+    pipeline.give(click("u1", 0, event_type="add_to_cart", product_id="p1", event_id="l"))
+    pipeline.idle(minutes=60)
+    assert [(o.rule, o.delivered) for o in pipeline.offers()] == [("cart-abandoned", True)]
+    assert pipeline.check().differences == []

@@ -23,7 +23,7 @@ from shopstream.domain.failures import AMOUNT_LIMIT, EARLIEST_US, UNREADABLE
 from shopstream.domain.offers import Budget, RuleSet, Timer
 from shopstream.domain.validation import Invalid, decode_click, plain, read_click, reject
 from shopstream.events import Click, Entry, Failure, Offer, Rejection
-from shopstream.flows.people import People, Person
+from shopstream.flows.people import PAST, People, Person
 from shopstream.flows.timers import Timers
 from shopstream.flows.work import ACCEPTED, DUPLICATE, FlowConfig, Work
 from shopstream.ports import Tables
@@ -68,7 +68,7 @@ class Clicks:
         if clicks and (times := self._pass(clicks, raws, entry)):
             persons = self._persons([click.user_id for click in clicks])
             hashes = [hash(click.event_id) for click in clicks]
-            key = work.key
+            key = _sk(work, entry.historical)
             waits = zip(times, clicks, persons, raws, strict=True)
             for n, (waiting, seen) in enumerate(zip(waits, hashes, strict=True)):
                 ids = waiting[2].ids
@@ -156,7 +156,7 @@ class Clicks:
         waiting = (at_us, click, person, stored)
         if seen in person.ids and self._repeats(waiting, raw, entry, n, work):
             return
-        person.ids[seen] = work.key
+        person.ids[seen] = _sk(work, entry.historical)
         self._arrived[entry.historical].append(waiting)
 
     def _repeats(
@@ -188,7 +188,7 @@ class Clicks:
     def _known(self, event_id: str, person: Person, work: Work) -> Click | None:
         """The event that came with this id, None when only the hashes of two ids are alike."""
         sk = person.ids[hash(event_id)]
-        if sk != work.key:
+        if not sk.startswith(work.key):
             chunk = self._tables.get("browsing_events", person.user_id, sk) or b""
             return _with_id(event_id, chunk.split(b"\n") if chunk else ())
         for historical, arrived in self._arrived.items():
@@ -198,7 +198,7 @@ class Clicks:
         if waiting := self._index.get((person.user_id, event_id)):
             click, stored = waiting
             return read_stored(stored) if stored else click
-        return _with_id(event_id, person.pending or ())
+        return _with_id(event_id, [*(person.pending or ()), *(person.past or ())])
 
     def quarantine(self, rejection: Rejection, entry: Entry, n: int, work: Work) -> None:
         """Reject the n-th event of `entry`."""
@@ -228,7 +228,7 @@ class Clicks:
         seen = hash(event_id)
         if seen in person.ids and (known := self._known(event_id, person, work)) is not None:
             return known
-        person.ids[seen] = work.key
+        person.ids[seen] = _sk(work, historical)
         self._arrived[historical].append((at_us, click, person, None))
         self._derived[topic] = self._derived.get(topic, 0) + 1
         return None
@@ -269,9 +269,16 @@ class Clicks:
                     person.session_id = click.session_id
                 if at_us > person.last_us:
                     person.last_us = at_us
-            if person.pending is None:
+            if historical:
+                if person.past is None:
+                    person.past = []
+                    if person.pending is None:
+                        touched.append(person)
+                person.past.append(stored)
+            elif person.pending is None:
                 person.pending = [stored]
-                touched.append(person)
+                if person.past is None:
+                    touched.append(person)
             else:
                 person.pending.append(stored)
             event_type = click.event_type
@@ -301,28 +308,38 @@ class Clicks:
             self._timers.arm(outcome, work)
 
     def finish(self, work: Work) -> None:
-        """Write each touched user's new events as one item."""
-        key, ttl_us = work.key, self._config.events_ttl_us
+        """Write each touched user's new events as one item, historical ones as another."""
         touched = self._touched
         # In the order of their keys: the memtable takes neighbours twice as fast.
         touched.sort(key=_user_id)
-        chunks = [(person.user_id, b"\n".join(person.pending or ())) for person in touched]
-        work.batch.put_each("browsing_events", key, chunks)
-        events = 0
+        events = self._put(work, {p.user_id: p.pending for p in touched if p.pending}, False)
+        if any(person.past for person in touched):
+            events += self._put(work, {p.user_id: p.past for p in touched if p.past}, True)
         for person in touched:
-            events += len(person.pending or ())
-            person.pending = None
+            person.pending = person.past = None
             if not person.stored:
                 work.put("users", person.user_id, "", b"")
                 person.stored = True
-        work.expire_all("browsing_events", ttl_us, key, [user_id for user_id, _ in chunks])
         clicks = events - sum(self._derived.values())
         for topic, stored in [("clicks", clicks), *self._derived.items()]:
             if stored:
-                work.stored("browsing_events", ttl_us, topic, stored)
+                work.stored("browsing_events", self._config.events_ttl_us, topic, stored)
         self._people.settle(touched, events)
         touched.clear()
         self._derived.clear()
+
+    def _put(self, work: Work, lines: dict[str, list[bytes]], historical: bool) -> int:
+        """Write the events of each user as one item; returns how many events."""
+        sk = _sk(work, historical)
+        work.batch.put_each(
+            "browsing_events", sk, [(user_id, b"\n".join(part)) for user_id, part in lines.items()]
+        )
+        work.expire_all("browsing_events", self._config.events_ttl_us, sk, list(lines))
+        return sum(map(len, lines.values()))
+
+
+def _sk(work: Work, historical: bool) -> str:
+    return work.key + PAST if historical else work.key
 
 
 _at = itemgetter(0)

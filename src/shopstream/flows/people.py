@@ -17,17 +17,22 @@ from shopstream.domain.validation import decode_click
 from shopstream.events import Click, Offer
 from shopstream.ports import Tables
 
+PAST = "h"
+"""How sort keys of historical events end: they are stored apart from live ones, since what falls
+idle in history is no news.
+"""
 _decode_offer = msgspec.json.Decoder(Offer).decode
 
 
 class Person(Visit):
     """One user: the ids seen, what the rules remember, what this micro-batch adds.
 
-    `ids` maps the hash of each event id to the sort key of the item that holds the event.
-    `stored` tells whether the tables know this user.
+    `pending` are the live events that it adds, `past` the historical ones. `ids` maps the hash of
+    each event id to the sort key of the item that holds the event. `stored` tells whether the
+    tables know this user.
     """
 
-    __slots__ = ("ids", "pending", "shopper", "stored", "user_id")
+    __slots__ = ("ids", "past", "pending", "shopper", "stored", "user_id")
 
     def __init__(self, user_id: str, shopper: Shopper, *, stored: bool) -> None:
         self.user_id = user_id
@@ -35,6 +40,7 @@ class Person(Visit):
         super().__init__()
         self.ids: dict[int, str] = {}
         self.pending: list[bytes] | None = None
+        self.past: list[bytes] | None = None
         self.stored = stored
 
 
@@ -85,7 +91,7 @@ class People:
                 event_id = click.event_id or ""
                 person.ids[hash(event_id)] = sk
                 person.see(click.session_id, at_us)
-                yield click, event_id, at_us, False
+                yield click, event_id, at_us, sk.endswith(PAST)
 
 
 def stored_clicks(tables: Tables, user_id: str) -> Iterator[tuple[str, Click]]:

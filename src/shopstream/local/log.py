@@ -66,10 +66,14 @@ class SqliteLog:
         self._disk_free_bytes_min = disk_free_bytes_min
         self._compress = zstandard.ZstdCompressor(level=1).compress
         self._inflate = zstandard.ZstdDecompressor().decompress
-        with _translated():
-            self._db = _create(folder)
-            self._bytes = self._one("SELECT coalesce(sum(length(body)), 0) FROM rows")
-            self._end = self.end()
+        try:
+            with _translated():
+                self._db = _create(folder)
+                self._bytes = self._one("SELECT coalesce(sum(length(body)), 0) FROM rows")
+                self._end = self.end()
+        except BaseException:
+            self._lock.close()
+            raise
         self._room_seen_at = 0.0
 
     @classmethod

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rocksdict import (
@@ -85,6 +86,15 @@ def _reader_folder(readers: Path) -> Path:
         if pid.isdigit() and not process_exists(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=readers))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """RocksDB raises bare exceptions: a full or failing disk, as ours."""
+    try:
+        yield
+    except Exception as e:
+        raise DataDirError(f"the tables can't be written: {e}") from e
 
 
 class RocksBatch:
@@ -206,10 +216,12 @@ class RocksTables:
             raise TypeError(f"not a batch of these tables: {batch!r}")
         if self._secondary is not None:
             raise Busy("these tables were opened for reading; another process writes them")
-        self._db.write(batch.writes, self._write_options)
+        with _translated():
+            self._db.write(batch.writes, self._write_options)
 
     def sync(self) -> None:
-        self._db.flush_wal(True)
+        with _translated():
+            self._db.flush_wal(True)
 
     def refresh(self) -> None:
         if self._secondary is not None:
