@@ -84,15 +84,22 @@ def up(
     stopping = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stopping.set())
-    stages = _stages(settings, engine.shards, demo=demo)
+    stages = _stages(settings, engine.shards)
     try:
         for stage in stages:
             stage.start()
-        say(f"listening on http://{settings.host}:{settings.port}  (docs at /docs)")
+        listening = False
         while not stopping.wait(LOOK_S):
             for stage in stages:
                 _keep_running(stage, say)
-            show(standing(settings, engine.shards))
+            if not listening and _listens(engine.dir.run):
+                listening = True
+                say(f"listening on http://{settings.host}:{settings.port}  (docs at /docs)")
+                if demo:
+                    stages.append(_shoppers(settings))
+                    stages[-1].start()
+            if listening:
+                show(standing(settings, engine.shards))
     finally:
         say("stopping")
         for stage in reversed(stages):
@@ -111,7 +118,11 @@ def _wait_for_another(run_dir: Path) -> None:
         time.sleep(LOOK_S)
 
 
-def _stages(settings: Settings, shards: int, *, demo: bool) -> list[_Stage]:
+def _listens(run_dir: Path) -> bool:
+    return alive(read_heartbeats(run_dir).get("collector", {}), time.time_ns() // 1000)
+
+
+def _stages(settings: Settings, shards: int) -> list[_Stage]:
     """In the order of starting: what takes is there before what gives."""
     common = ["--data-dir", str(settings.data_dir)]
     run = [sys.executable, "-m", "shopstream"]
@@ -123,12 +134,18 @@ def _stages(settings: Settings, shards: int, *, demo: bool) -> list[_Stage]:
         for n in range(shards)
     ]
     stages.append(_Stage("collector", [*run, "collector", *listen, *common, *supervised]))
-    if demo:
-        url = f"http://{settings.host}:{settings.port}"
-        shop = ["simulate", "shop", "--count", "1000000000", "--rate", str(DEMO_RATE), "--to", url]
-        shop += ["--invalid-percent", "1", "--open-for-s", "3600"]
-        stages.append(_Stage("shoppers", [*run, *shop, "--quiet", *supervised]))
     return stages
+
+
+def _shoppers(settings: Settings) -> _Stage:
+    """Simulated shoppers of a shop that has been open for an hour, one event in a hundred spoiled.
+
+    They come in by the data directory, not by a URL, so that write keys don't concern them.
+    """
+    shop = ["simulate", "shop", "--count", "1000000000", "--rate", str(DEMO_RATE)]
+    shop += ["--invalid-percent", "1", "--open-for-s", "3600", "--quiet"]
+    run = [sys.executable, "-m", "shopstream", *shop, "--data-dir", str(settings.data_dir)]
+    return _Stage("shoppers", [*run, "--supervised-by", str(os.getpid())])
 
 
 def _keep_running(stage: _Stage, say: Callable[[str], None]) -> None:

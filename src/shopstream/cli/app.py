@@ -1,6 +1,7 @@
 """The command `shopstream` and its groups; errors become one line and an exit code."""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -23,6 +24,24 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(rules_app, name="rules")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(keys_app, name="keys")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"shopstream {version('shopstream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Print the version."),
+    ] = False,
+) -> None:
+    """A shop's events in; offers, alerts and tables you can trust out."""
 
 
 def main() -> None:

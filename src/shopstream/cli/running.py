@@ -126,7 +126,8 @@ def check(data_dir: DataDir = None, format: Format = None) -> None:
         say(f"difference: {difference}")
     if not report.balanced:
         raise typer.Exit(1)
-    say("everything adds up")
+    waiting = sum(counts.waiting for counts in report.topics.values())
+    say("everything adds up" + (f"; {waiting:,} still waiting to be processed" * bool(waiting)))
 
 
 @app.command()

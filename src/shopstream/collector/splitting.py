@@ -89,7 +89,7 @@ def split(topic: str, body: bytes, limits: Limits) -> Split:
         return Split(events, [])
     if text[0] == _ARRAY:
         items = _items(text, limits)
-    elif text[0] == _OBJECT:
+    elif text[0] == _OBJECT or b"\n" in text:
         items = _objects(text)
     else:
         raise Unreadable(_rejection(topic, text))
