@@ -57,7 +57,7 @@ class Settings:
     )
     batch_events: int = _setting(10_000, "Most events the processor commits at once.")
     cached_events_max: int = _setting(
-        5_000_000, "Events of recent users that a processor keeps in mind (about 150 bytes each)."
+        2_000_000, "Events of recent users that a processor keeps in mind (about 700 bytes each)."
     )
     future_max: timedelta = _setting(
         timedelta(minutes=5), "How far ahead of its arrival an event's time may be."
