@@ -1,7 +1,7 @@
 """Whether a rule that was triggered makes its offer, and the offer made."""
 
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Literal, TypeAlias
@@ -10,7 +10,7 @@ import msgspec
 
 from shopstream.domain.durations import DAY_US
 from shopstream.domain.rule import Rule
-from shopstream.domain.shoppers import KEYS_MAX, NEVER, Budget, Shopper
+from shopstream.domain.shoppers import NEVER, OFFERS_MAX, Budget, Shopper
 from shopstream.events import Click, Offer
 
 Refusal: TypeAlias = Literal["cooldown", "cap_per_user", "cap_per_user_per_day"]
@@ -148,13 +148,12 @@ def make_offer(
 
 
 def note(shopper: Shopper, offer: Offer, made_us: int) -> None:
-    """Remember an offer made; past KEYS_MAX of them the oldest are forgotten."""
+    """Remember an offer made; of many, only the newest OFFERS_MAX matter."""
     if shopper.offers is None or shopper.made is None:
         shopper.offers, shopper.made = {}, {}
     shopper.offers[offer.offer_id] = offer
-    if len(shopper.offers) > KEYS_MAX:
-        oldest = min(shopper.offers.values(), key=lambda o: (o.made_at, o.offer_id))
-        del shopper.offers[oldest.offer_id]
+    if len(shopper.offers) >= 2 * OFFERS_MAX:
+        shopper.offers = {offer.offer_id: offer for offer in _newest(shopper.offers)}
     made = shopper.made.get(offer.rule)
     if made is None:
         shopper.made[offer.rule] = [made_us]
@@ -164,13 +163,20 @@ def note(shopper: Shopper, offer: Offer, made_us: int) -> None:
         del made[0]
 
 
+def _newest(offers: Mapping[str, Offer]) -> Iterable[Offer]:
+    """The newest OFFERS_MAX, whatever order they came in."""
+    if len(offers) <= OFFERS_MAX:
+        return offers.values()
+    return sorted(offers.values(), key=lambda o: (o.made_at, o.offer_id))[-OFFERS_MAX:]
+
+
 def withdraw(offers: Mapping[str, Offer], click: Click) -> list[Offer]:
     """The offers that a purchase makes moot, marked in place: those not expired by then about
     what was bought. A purchase that doesn't say what was bought is taken to be of everything.
     """
     at = click.timestamp
     bought = []
-    for offer in offers.values():
+    for offer in _newest(offers):
         if not offer.moot and offer.expires_at > at and _concerns(offer, click):
             offer.moot = True
             bought.append(offer)

@@ -14,6 +14,8 @@ from shopstream.events import Offer
 
 KEYS_MAX = 4_096
 """Keys kept for a user in each of the tables below; past that, the oldest quarter goes."""
+OFFERS_MAX = 512
+"""Offers of a user that a purchase can still make moot: the newest."""
 NEVER = -(2**63)
 """Before every event."""
 
