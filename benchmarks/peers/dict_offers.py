@@ -33,11 +33,12 @@ V = TypeVar("V")
 class User:
     """What both rules remember of one user, by product."""
 
-    __slots__ = ("bought", "lines", "views")
+    __slots__ = ("bought", "lines", "timers", "views")
 
     def __init__(self) -> None:
         self.views: dict[str, list[int]] = {}  # time of the last offer, then of the views since
         self.bought: dict[str, int] = {}
+        self.timers: list[tuple[int, str]] = []
         self.lines: dict[str, list[int]] = {}  # when it began, was touched, was offered
 
 
@@ -50,7 +51,7 @@ class Offers:
         self._keys_max = keys_max
         self._users: dict[str, User] = {}
         self._timers: list[tuple[int, str, str]] = []
-        self._armed: set[tuple[str, str]] = set()
+        self._armed: dict[tuple[str, str], int] = {}
 
     def take(self, event_type: str, user_id: str, product: str, at_us: int) -> None:
         user = self._users.get(user_id)
@@ -81,6 +82,9 @@ class Offers:
             user.views[product] = [at_us, *(t for t in times if t > at_us)]
 
     def _add(self, user: User, user_id: str, product: str, at_us: int) -> None:
+        # What has fallen idle by now has done so before this event, if in the same row.
+        while user.timers and user.timers[0][0] <= at_us:
+            self._fire(heappop(user.timers), user_id)
         line = user.lines.get(product)
         if line is None:
             self._make_room(user.lines, product, lambda line: line[1])
@@ -96,24 +100,31 @@ class Offers:
 
     def _arm(self, due_us: int, user_id: str, product: str) -> None:
         if (user_id, product) not in self._armed:
-            self._armed.add((user_id, product))
+            self._armed[user_id, product] = due_us
             heappush(self._timers, (due_us, user_id, product))
+            heappush(self._users[user_id].timers, (due_us, product))
 
     def pass_to(self, watermark_us: int) -> None:
         """Fire the timers that are due."""
         while self._timers and self._timers[0][0] <= watermark_us:
             fired_us, user_id, product = heappop(self._timers)
-            self._armed.discard((user_id, product))
-            user = self._users[user_id]
-            line = user.lines.get(product)
-            if line is None or line[2] != _NEVER:
-                continue
-            due_us = line[1] + IDLE_US
-            if due_us > fired_us:
-                self._arm(due_us, user_id, product)
-            elif user.bought.get(product, _NEVER) < line[0]:
-                self.abandoned += 1
-                line[2] = due_us
+            self._fire((fired_us, product), user_id)
+
+    def _fire(self, timer: tuple[int, str], user_id: str) -> None:
+        fired_us, product = timer
+        if self._armed.get((user_id, product)) != fired_us:
+            return
+        del self._armed[user_id, product]
+        user = self._users[user_id]
+        line = user.lines.get(product)
+        if line is None or line[2] != _NEVER:
+            return
+        due_us = line[1] + IDLE_US
+        if due_us > fired_us:
+            self._arm(due_us, user_id, product)
+        elif user.bought.get(product, _NEVER) < line[0]:
+            self.abandoned += 1
+            line[2] = due_us
 
     def _make_room(self, table: dict[str, V], product: str, last: Callable[[V], int]) -> None:
         """Forget, as our processor does, when a user has too many products."""
