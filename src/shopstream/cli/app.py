@@ -53,6 +53,9 @@ def main() -> None:
     except (LogError, Busy) as e:
         say(f"error: {e}")
         sys.exit(3)
+    except OSError as e:
+        say(f"error: {e.strerror or e}" + (f": {e.filename}" if e.filename else ""))
+        sys.exit(3)
     except ShopstreamError as e:
         say(f"error: {e}")
         sys.exit(2)

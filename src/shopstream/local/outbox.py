@@ -97,6 +97,9 @@ class Outbox:
                 self._db.pragma("journal_mode", "wal")
                 self._db.execute(_SCHEMA)
             _sync_folder(data_dir)
+        except apsw.FullError as e:
+            self._lock.close()
+            raise DataDirError(f"no room for the outbox in {data_dir}: {e}") from e
         except BaseException:
             self._lock.close()
             raise
