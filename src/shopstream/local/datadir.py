@@ -1,11 +1,13 @@
 """The data directory: where each file is, made once, checked at every start."""
 
+import fcntl
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from shopstream.errors import DataDirError
+from shopstream.errors import Busy, DataDirError
 
 VERSION = 1
 
@@ -97,3 +99,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def take_lock(path: Path, busy: str) -> IO[str]:
+    """The lock at `path`, held until it is closed or this process ends; else Busy with `busy`."""
+    lock = path.open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise Busy(busy) from None
+    return lock

@@ -5,7 +5,6 @@ inflates only what is its own, and a commit costs one row however many events it
 See docs/decisions/0001-log-rows-are-group-commits.md for the measurements.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ import zstandard
 from shopstream.domain.partition import split
 from shopstream.errors import Busy, LogBroken, LogFull
 from shopstream.events import Entry
-from shopstream.local.datadir import sync_folder
+from shopstream.local.datadir import sync_folder, take_lock
 from shopstream.local.sqlite import transaction
 from shopstream.ports import Row
 
@@ -60,7 +59,9 @@ class SqliteLog:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._lock: IO[str] | None = _take_lock(folder / "writer.lock")
+        self._lock: IO[str] | None = take_lock(
+            folder / "writer.lock", f"another process writes the log in {folder}"
+        )
         self._shards = shards
         self._bytes_max = bytes_max
         self._disk_free_bytes_min = disk_free_bytes_min
@@ -256,16 +257,6 @@ def _create(folder: Path) -> apsw.Connection:
     if made:
         sync_folder(folder)
     return db
-
-
-def _take_lock(path: Path) -> IO[str]:
-    lock = path.open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise Busy(f"another process writes the log in {path.parent}") from None
-    return lock
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import msgspec
 from shopstream.domain.receivers import Receiver, header_line, one_line
 from shopstream.errors import ConfigError, NotDelivered
 from shopstream.events import Alert
+from shopstream.local.datadir import sync_folder
 from shopstream.local.webhook import WebhookNotifier
 from shopstream.ports import Notifier
 from shopstream.settings import Settings
@@ -102,7 +103,7 @@ class FileNotifier:
         finally:
             os.close(fd)
         if created:
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
@@ -194,11 +195,3 @@ def _alert_id(line: bytes) -> str:
 def _write_all(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

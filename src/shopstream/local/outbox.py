@@ -6,8 +6,6 @@ A row is `pending`, then `delivered` or `dead` (tried too often); alerts about h
 `historical` from the start and never delivered.
 """
 
-import fcntl
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +14,9 @@ from typing import IO, Literal, NamedTuple, TypeAlias
 import apsw
 import msgspec
 
-from shopstream.errors import Busy, DataDirError
+from shopstream.errors import DataDirError
 from shopstream.events import Alert
+from shopstream.local.datadir import sync_folder, take_lock
 from shopstream.local.sqlite import transaction
 
 State: TypeAlias = Literal["pending", "delivered", "dead", "historical"]
@@ -90,13 +89,15 @@ class Outbox:
 
     def __init__(self, data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
-        self._lock: IO[str] | None = _take_lock(data_dir / "outbox.lock")
+        self._lock: IO[str] | None = take_lock(
+            data_dir / "outbox.lock", f"another notifier runs on {data_dir}; end it first"
+        )
         try:
             with _translated():
                 self._db = _connect(data_dir, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
                 self._db.pragma("journal_mode", "wal")
                 self._db.execute(_SCHEMA)
-            _sync_folder(data_dir)
+            sync_folder(data_dir)
         except apsw.FullError as e:
             self._lock.close()
             raise DataDirError(f"no room for the outbox in {data_dir}: {e}") from e
@@ -263,24 +264,6 @@ def _connect(data_dir: Path, flags: int) -> apsw.Connection:
     db.set_busy_timeout(10_000)
     db.pragma("synchronous", "full")
     return db
-
-
-def _take_lock(path: Path) -> IO[str]:
-    lock = path.open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise Busy(f"another notifier runs on {path.parent}; end it first") from None
-    return lock
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextmanager
