@@ -6,6 +6,7 @@ which answers after they are durable.
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
@@ -72,9 +73,9 @@ def open_feed(settings: Settings) -> Feed:
         return CollectorFeed(engine)
 
 
-class _Closing:
-    def close(self) -> None:
-        raise NotImplementedError
+class _Closing(ABC):
+    @abstractmethod
+    def close(self) -> None: ...
 
     def __enter__(self) -> Self:
         return self

@@ -93,7 +93,7 @@ def read_all(log: SqliteLog) -> list[Row]:
 
 
 def test_after_a_power_cut_every_acknowledged_row_is_in_the_log(tmp_path: Path) -> None:
-    assert lost_after_cuts(tmp_path, "full", 200) == []
+    assert lost_after_cuts(tmp_path, "shipped", 200) == []
 
 
 # A log that is too torn to be opened leaves its lock file to the garbage collector.

@@ -42,7 +42,7 @@ class _GaKey(Struct, gc=False):
     user_id: _Id = None
     userId: _Id = None  # noqa: N815  # GA4's own spellings
     client_id: _Id = None
-    clientId: _Id = None  # noqa: N815
+    clientId: _Id = None  # noqa: N815  # the same
     app_instance_id: _Id = None
 
 
