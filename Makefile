@@ -35,10 +35,11 @@ docs: $(VENV)/.dev ## write the references in docs/ from the code
 # hatchling and editables build the package itself; in the locks they have hashes like the rest.
 LOCK := uv pip compile pyproject.toml - --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+# The tools' lock first: they want older releases of some libraries that the package takes too.
 lock: ## resolve requirements.lock and requirements-dev.lock anew (needs uv)
-	printf 'hatchling\neditables\n' | $(LOCK) --upgrade --output-file requirements.lock
-	printf 'hatchling\neditables\n' | $(LOCK) --extra dev --constraint requirements.lock \
-		--output-file requirements-dev.lock
+	printf 'hatchling\neditables\n' | $(LOCK) --upgrade --extra dev --output-file requirements-dev.lock
+	printf 'hatchling\neditables\n' | $(LOCK) --upgrade --constraint requirements-dev.lock \
+		--output-file requirements.lock
 
 clean: ## remove .venv and what tools leave behind (never a data directory)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
