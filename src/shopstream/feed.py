@@ -61,12 +61,15 @@ class Feed(Protocol):
     ) -> None: ...
 
 
-def open_feed(settings: Settings) -> Feed:
-    """The feed of `settings.data_dir`, which is made when it isn't there.
+def open_feed(settings: Settings, *, direct: bool = True) -> Feed:
+    """The feed of `settings.data_dir`, which is made when it isn't there. Without `direct` the log
+    is left to the collector, also when none holds it now.
 
     Raises NotRunning when another process holds the log but no collector answers.
     """
     engine = open_engine(settings)
+    if not direct:
+        return CollectorFeed(engine)
     try:
         return DirectFeed(engine.write_log())
     except Busy:

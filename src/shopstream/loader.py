@@ -82,13 +82,15 @@ def load_files(
     mapping: str | Path | Mapping,
     *,
     live: bool = False,
+    direct: bool = True,
     on_progress: OnProgress = _untold,
     now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
 ) -> LoadReport:
-    """Append the events of `paths` to the log of `settings.data_dir`.
+    """Append the events of `paths` to the log of `settings.data_dir`; see `open_feed` for `direct`.
 
     Every file is read to its end before the first is loaded, so that a missing or damaged one
-    adds nothing. Raises ConfigError for the mapping, SourceError for a file, Busy when another
+    adds nothing. What `on_progress` raises ends the load between two batches; it goes on there
+    next time. Raises ConfigError for the mapping, SourceError for a file, Busy when another
     load of this data directory is running, and what `Feed.append` raises.
     """
     rules = mapping if isinstance(mapping, Mapping) else find_mapping(mapping)
@@ -98,7 +100,10 @@ def load_files(
             _mapped(source, rules, stream, Clock(0), settings)
     report = LoadReport()
     done_bytes, total_bytes = 0, sum(s.size for s in sources)
-    with open_feed(settings) as feed, _alone(settings.data_dir / "run" / "load.lock"):
+    with (
+        open_feed(settings, direct=direct) as feed,
+        _alone(settings.data_dir / "run" / "load.lock"),
+    ):
         report.direct = feed.direct
         for source in sources:
             load = _Load(settings, feed, source, rules, live=live, now_us=now_us)

@@ -58,6 +58,9 @@ class MappedRows:
         self._fields = self._readers(mapping.fields)
         self._line_fields = self._readers(mapping.lines)
         self._group = self._cell(mapping.group_by) if mapping.group_by else None
+        # The same order placed and paid is two, whose lines must not be added up.
+        status = mapping.fields.get("status")
+        self._status = self._cell(status.column if status else "")
         self._of_lines = {rule.column for rule in mapping.lines.values()} | {mapping.group_by}
         self._of_order = [(i, n) for i, n in enumerate(columns) if n not in self._of_lines]
         self._when = [(w, self._cell(w.column)) for w in mapping.when]
@@ -114,7 +117,8 @@ class MappedRows:
                 continue
             key = group(record.cells)
             # Rows that name no order have nothing in common but that.
-            key = (record.line,) if key in ("", None) else str(key)
+            known_by = (str(key), str(self._status(record.cells)))
+            key = record.line if key in ("", None) else known_by
             rows = growing.get(key)
             if rows is not None and len(rows) >= ORDER_LINES_MAX:
                 yield growing.pop(key)
@@ -149,6 +153,9 @@ class MappedRows:
         event = self._event(rows[0].cells)
         first = self._order_cells(rows[0].cells)
         event["lines"] = [self._line(row, first) for row in rows]
+        if self._mapping.number_lines == "order":
+            for number, line in enumerate(event["lines"], 1):
+                line["line"] = number
         by_lines = self._mapping.on_bad_line == "quarantine_line"
         return Item(_encode(event), rows[0].line, len(rows) if by_lines else 1)
 

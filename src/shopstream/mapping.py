@@ -94,6 +94,7 @@ class Mapping:
     fields: dict[str, FieldRule] = field(default_factory=dict)
     lines: dict[str, FieldRule] = field(default_factory=dict)
     group_by: str = ""
+    number_lines: str = "file"
     look_back_lines: int = 50_000
     on_bad_line: OnBadLine = "reject_order"
     when: tuple[When, ...] = ()
@@ -107,7 +108,11 @@ class Mapping:
     @property
     def fingerprint(self) -> str:
         """Changes when anything does that decides what a file's events are."""
-        said = replace(self, about="")
+        said = msgspec.to_builtins(replace(self, about=""))
+        if self.number_lines == "file":
+            del said[
+                "number_lines"
+            ]  # files loaded before there was a choice are known as they were
         return sha256(msgspec.json.encode(said, order="sorted")).hexdigest()[:16]
 
     @property
@@ -176,7 +181,7 @@ def parse_mapping(text: str, file: str, name: str) -> Mapping:
         lines = _field_rules(top["lines"], OrderLine, f"{file}: [lines]", faults)
     faults += [
         f"{file}: {key} is for topic orders, this mapping's is {topic}"
-        for key in ("group_by", "lines", "on_bad_line")
+        for key in ("group_by", "number_lines", "lines", "on_bad_line")
         if key in given and topic != "orders"
     ]
     for key in ("delimiter", "quote"):
@@ -193,6 +198,7 @@ def parse_mapping(text: str, file: str, name: str) -> Mapping:
         fields=fields,
         lines=lines,
         group_by=top["group_by"],
+        number_lines=top["number_lines"],
         look_back_lines=top["look_back_lines"],
         on_bad_line=cast(OnBadLine, top["on_bad_line"]),
         when=tuple(when),

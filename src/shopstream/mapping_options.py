@@ -37,10 +37,19 @@ MAPPING_OPTIONS = (
     Option(
         "group_by",
         "text",
-        "Orders only: rows with the same value in this column are the lines of one order."
-        " What differs within an order, such as the time, is the first row's; the other rows'"
-        " values are kept in the `extra` of their lines.",
+        "Orders only: rows with the same value in this column, and the same in the one that"
+        " `status` is read from, are the lines of one order. What differs within an order, such"
+        " as the time, is the first row's; the other rows' values are kept in the `extra` of their"
+        " lines.",
         "",
+    ),
+    Option(
+        "number_lines",
+        "text",
+        "Orders only: an order's lines bear their line numbers in the `file`, or are numbered"
+        " within the `order` from 1, so that it is the same order in every file it is in.",
+        "file",
+        ("file", "order"),
     ),
     Option(
         "look_back_lines",

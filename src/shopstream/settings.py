@@ -74,6 +74,14 @@ class Settings:
     )
     rules: Path | None = _setting(None, "Rules file; default `rules.toml` in the data directory.")
 
+    intake_settle: timedelta = _setting(
+        timedelta(seconds=5),
+        "How long a file dropped into `raw/` must not have changed before it is taken.",
+    )
+    intake_live: bool = _setting(
+        False, "Dropped files are news: what comes of them is delivered, as by `load --live`."
+    )
+
     order_alert_above: Decimal = _setting(
         Decimal(1000), "Alert on orders strictly above this amount."
     )

@@ -31,12 +31,17 @@ def faults_of(text: str) -> list[str]:
 
 
 def test_the_bundled_mappings_are_in_order() -> None:
-    assert bundled_mappings() == ["northwind_products", "rees46", "uci_online_retail"]
-    assert [find_mapping(name).topic for name in bundled_mappings()] == [
-        "stock",
-        "clicks",
-        "orders",
-    ]
+    assert {name: find_mapping(name).topic for name in bundled_mappings()} == {
+        "carts_csv": "carts",
+        "northwind_products": "stock",
+        "orders_csv": "orders",
+        "rees46": "clicks",
+        "uci_online_retail": "orders",
+    }
+
+
+def test_a_mapping_made_before_lines_could_be_numbered_has_the_fingerprint_that_it_had() -> None:
+    assert find_mapping("uci_online_retail").fingerprint == "499d4ee994a63a4b"
 
 
 def test_a_field_is_a_column_or_a_table_and_knows_its_type() -> None:

@@ -93,6 +93,35 @@ def notifier(
 
 
 @app.command()
+def intake(
+    until_idle: UntilIdle = False, data_dir: DataDir = None, supervised_by: SupervisedBy = 0
+) -> None:
+    """Run the intake alone: CSV files dropped into raw/carts and raw/orders go into the log.
+
+    Loaded once, they are in raw/done afterwards; those that can't be are in
+    raw/failed, each with its reason beside it. With --until-idle it exits 1 when
+    there were such.
+
+    \b
+    Examples:
+      $ shopstream intake
+      $ shopstream intake --until-idle
+    """
+    from shopstream.intake import run_intake
+    from shopstream.stages import settle
+
+    end_with(supervised_by)
+    found = logged(data_dir)
+    report = run_intake(found, until_idle=until_idle, supervised=bool(supervised_by))
+    if until_idle:
+        say(str(report))
+        if report.loaded:
+            settle(found, direct=report.direct, write=alert)
+        if report.failed:
+            raise typer.Exit(1)
+
+
+@app.command()
 def status(data_dir: DataDir = None, format: Format = None) -> None:
     """Show each stage: whether it runs, how fast, how far behind.
 
