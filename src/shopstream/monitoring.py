@@ -43,7 +43,7 @@ def status(settings: Settings) -> list[StageStatus]:
     end = log.end()
     log.close()
     beats = read_heartbeats(engine.dir.run)
-    names = ["collector", *(f"processor-{n}" for n in range(engine.shards)), "notifier"]
+    names = ["collector", *(f"processor-{n}" for n in range(engine.shards)), "notifier", "intake"]
     now_us = time.time_ns() // 1000
     return [_status(name, beats.get(name, {}), end, now_us) for name in names]
 
@@ -67,6 +67,7 @@ def _status(name: str, beat: Heartbeat, end: int, now_us: int) -> StageStatus:
 
 _DETAIL = (
     "offers", "alerts", "quarantined", "duplicate", "pending", "delivered", "dead", "rejected",
+    "loaded", "failed", "waiting", "error",
 )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def standing(settings: Settings, shards: int) -> Standing:
     """How all stages stand, from their heartbeats."""
     beats = read_heartbeats(settings.data_dir / "run")
     now_us = time.time_ns() // 1000
-    names = ["collector", "notifier", *(f"processor-{n}" for n in range(shards))]
+    names = ["collector", "notifier", "intake", *(f"processor-{n}" for n in range(shards))]
     processors = [beats.get(f"processor-{n}", {}) for n in range(shards)]
     end = int(beats.get("collector", {}).get("received", 0))
     positions = [int(beat.get("position", 0)) for beat in processors]

@@ -13,6 +13,7 @@ from typing import Any
 
 from shopstream.domain.rules import rules_reference
 from shopstream.events import TOPICS, Topic
+from shopstream.mapping_options import mapping_reference
 from shopstream.rules_file import default_rules_text
 from shopstream.schemas import EXAMPLES, schema_of
 from shopstream.settings import setting_table
@@ -138,6 +139,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "settings": settings_reference,
     "cli": cli_reference,
     "rules": rules_reference,
+    "mappings": lambda: mapping_reference().replace("## ", "### "),
     "default rules": lambda: f"```toml rules.toml\n{default_rules_text()}```\n",
 }
 

@@ -1,4 +1,4 @@
-"""`shopstream up`: collector, processors and notifier as processes that are started again.
+"""`shopstream up`: collector, processors, notifier and intake as processes that are started again.
 
 A stage that ends is restarted after a pause that grows to 10 seconds while it keeps ending at once,
 however often: a full disk may be noticed late, and heals. Stopping goes with the stream: first no
@@ -134,6 +134,7 @@ def _stages(settings: Settings, shards: int) -> list[_Stage]:
         for n in range(shards)
     ]
     stages.append(_Stage("collector", [*run, "collector", *listen, *common, *supervised]))
+    stages.append(_Stage("intake", [*run, "intake", *common, *supervised]))
     return stages
 
 

@@ -20,7 +20,7 @@ from shopstream.heartbeats import alive, read_heartbeats
 
 pytestmark = pytest.mark.slow
 
-STAGES = {"collector", "processor-0", "notifier"}
+STAGES = {"collector", "processor-0", "notifier", "intake"}
 
 
 class Up:
@@ -186,6 +186,20 @@ def test_load_and_replay_append_through_the_running_collector_and_check_balances
     assert up.shop.counts("clicks") == {"received": 55, "accepted": 54, "quarantined": 1}
     up.shop.load(file, mapping)
     assert up.shop.counts("clicks") == {"received": 55, "accepted": 54, "quarantined": 1}
+
+
+def test_a_dropped_file_goes_in_while_all_runs_and_after_the_intake_was_killed(up: Up) -> None:
+    raw = up.shop.data_dir / "raw"
+    for n in range(2):
+        row = f"u{n},p1,1,2026-03-01T12:00:00Z"
+        part = raw / "carts" / f"{n}.csv.part"
+        part.write_text(f"user_id,product_id,quantity,timestamp\n{row}\n", "utf-8")
+        part.rename(raw / "carts" / f"{n}.csv")
+        if n == 0:
+            os.kill(pid := up.pid("intake"), signal.SIGKILL)
+            until(partial(up.restarted, "intake", pid))
+        until((raw / "done" / "carts" / f"{n}.csv").exists)
+    assert up.shop.counts("carts") == {"received": 2, "accepted": 2}
 
 
 def test_check_balances_at_any_moment_while_events_come_in(up: Up) -> None:

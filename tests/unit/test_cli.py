@@ -39,7 +39,17 @@ def shopstream(*words: str, cwd: Path | None = None) -> subprocess.CompletedProc
 
 def test_all_commands_are_there() -> None:
     assert set(COMMANDS) - set(GROUPS) == {
-        *("up", "collector", "processor", "notifier", "status", "check", "doctor", "settings"),
+        *(
+            "up",
+            "collector",
+            "processor",
+            "notifier",
+            "intake",
+            "status",
+            "check",
+            "doctor",
+            "settings",
+        ),
         *("simulate", "load", "replay", "offers", "schema", "alerts retry"),
         *("quarantine list", "quarantine show", "quarantine export"),
         *("rules check", "rules explain", "keys add", "keys list", "keys revoke"),

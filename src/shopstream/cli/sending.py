@@ -83,7 +83,7 @@ def simulate(
 def load(files: Files, mapping: Mapping, live: Live = False, data_dir: DataDir = None) -> None:
     """Load files of history. Loading twice adds nothing; an interrupted load goes on.
 
-    Bundled mappings: rees46, uci_online_retail, northwind_products.
+    Bundled mappings: rees46, uci_online_retail, northwind_products, carts_csv, orders_csv.
 
     \b
     Examples:
