@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
+    from shopstream.local.builds import Builds
     from shopstream.local.log import SqliteLog
     from shopstream.local.outbox import Row as AlertRow
     from shopstream.local.tables import RocksTables
@@ -61,6 +62,19 @@ class Engine:
         from shopstream.local.lake import FolderLake
 
         return FolderLake(self.dir.root)
+
+    def write_builds(self, wait_s: float = 0.0) -> Builds:
+        """The builder's memory, this process being the builder until it is closed; raises Busy
+        when another is for longer than `wait_s`.
+        """
+        from shopstream.local.builds import Builds
+
+        return Builds(self.dir.root, wait_s=wait_s)
+
+    def read_builds(self) -> Builds:
+        from shopstream.local.builds import Builds
+
+        return Builds.reader(self.dir.root)
 
     def run_notifier(
         self,

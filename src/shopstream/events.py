@@ -199,7 +199,9 @@ class Offer(Struct, gc=False, omit_defaults=True, kw_only=True):
     moot: bool = False
 
 
-AlertKind: TypeAlias = Literal["large_order", "invalid_order", "total_mismatch", "low_stock"]
+AlertKind: TypeAlias = Literal[
+    "large_order", "invalid_order", "total_mismatch", "low_stock", "model_failed"
+]
 
 
 class Alert(Struct, gc=False, omit_defaults=True, kw_only=True):

@@ -17,12 +17,16 @@ A model's YAML asks for it; each test becomes SQL over the rows that a build has
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import msgspec
 from msgspec import Struct
 
+from shopstream.domain.orders import alert_id
 from shopstream.errors import ConfigError
+from shopstream.events import Alert
 from shopstream.settings import parse_duration
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from shopstream.lake.model import Freshness, Model, Relationship, RowCount
 
 VALUE_CHARS_MAX = 80
+FAILURES_SHOWN = 20
 
 
 class TestFailure(Struct, frozen=True):
@@ -114,6 +119,29 @@ def relations_of(model: Model) -> set[str]:
         for test in column.tests
         if not isinstance(test, str) and test.relationships
     } - {model.name}
+
+
+def alert_of(model: str, failures: Sequence[TestFailure], build: int, at: datetime) -> Alert:
+    """The alert about tests that `model` began to fail in `build`; `failures` are at least one."""
+    tests = ", ".join(dict.fromkeys(failure.test for failure in failures))
+    return Alert(
+        alert_id=alert_id("model_failed", model, failures[0].key, str(build), at.isoformat()),
+        kind="model_failed",
+        subject=f"Table {model} failed its tests: {tests}",
+        body="\n".join(
+            [
+                *(str(failure) for failure in failures[:FAILURES_SHOWN]),
+                f"Build {build} did not publish it, nor what depends on it: readers still see the"
+                " last good rows.",
+            ]
+        ),
+        at=at,
+        data={
+            "model": model,
+            "build": build,
+            "failures": [msgspec.to_builtins(failure) for failure in failures[:FAILURES_SHOWN]],
+        },
+    )
 
 
 def _row_tests(model: Model) -> Iterator[_RowTest]:

@@ -1,4 +1,4 @@
-"""The notifier process: alerts from the processors' feeds into the outbox and to the receivers.
+"""The notifier process: alerts from the stages' feeds into the outbox and to the receivers.
 
 One thread owns the outbox and does, over and over: take what is new, hand what is due to the
 lanes, write down what became of it. At least once to every receiver, with the alert id as the
@@ -21,11 +21,10 @@ import structlog
 from shopstream.domain.receivers import read_receivers
 from shopstream.errors import DataDirError
 from shopstream.heartbeats import remove_heartbeat, write_heartbeat
-from shopstream.local.feed import Feed
+from shopstream.local.feed import BUILDER, BuilderAlerts, Feed, ShardAlerts
 from shopstream.local.lanes import Lane, Try
 from shopstream.local.notifier import open_notifier
 from shopstream.local.outbox import Outbox, Outcome
-from shopstream.local.tables import RocksTables
 from shopstream.local.webhook import RETRY_AFTER_S_MAX
 from shopstream.settings import Settings
 
@@ -58,6 +57,7 @@ class Delivery:
         self._tries: queue.SimpleQueue[Try] = queue.SimpleQueue()
         self._unrecorded: list[Outcome] = []
         self._feeds: dict[int, Feed] = {}
+        self._builds = settings.data_dir / "lake" / "builds.db"
         self._looked_us = self._beat_us = self._forgot_us = -_FORGET_US
         self._poll_s = poll_s
         self._polled_s = -poll_s
@@ -113,9 +113,7 @@ class Delivery:
         except (apsw.Error, DataDirError):
             raise
         except Exception as e:  # noqa: BLE001 (all that RocksDB raises is Exception)
-            _log.warning(
-                "a shard's alerts can't be read; opening it anew", shard=shard, error=str(e)
-            )
+            _log.warning("alerts can't be read; opening their feed anew", shard=shard, error=str(e))
             self._feeds.pop(shard).close()
             return 0
 
@@ -171,7 +169,10 @@ class Delivery:
             # A processor may just be making its tables; they are tried again in a second.
             with contextlib.suppress(DataDirError):
                 shard = int(folder.name)
-                self._feeds[shard] = Feed(shard, RocksTables.reader(folder))
+                self._feeds[shard] = Feed(shard, ShardAlerts(shard, folder))
+        if BUILDER not in self._feeds and self._builds.exists():
+            with contextlib.suppress(DataDirError):
+                self._feeds[BUILDER] = Feed(BUILDER, BuilderAlerts(self._settings.data_dir))
 
     def _beat(self, now_us: int) -> None:
         if (version := self.outbox.version()) != self._counted:

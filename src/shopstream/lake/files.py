@@ -1,0 +1,31 @@
+"""A file of the lake and what tells that it is whole."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+_CHUNK_BYTES = 1 << 20
+
+
+class DataFile(NamedTuple):
+    """A data file of a table. `name` is relative to the folder `lake`; `sha256` is hexadecimal."""
+
+    name: str
+    bytes: int
+    sha256: str
+    rows: int
+
+
+def data_file(lake_dir: Path, name: str, rows: int) -> DataFile:
+    """What is to be recorded of file `name` in `lake_dir`. Raises OSError when it isn't there."""
+    path = lake_dir / name
+    return DataFile(name, path.stat().st_size, sha256_of(path), rows)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()

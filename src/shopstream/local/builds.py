@@ -1,0 +1,271 @@
+"""What the builder remembers beside its tables: SQLite in WAL mode, every change synced.
+
+The SHA-256 of each data file, what was built when, which tests fail, the alerts that came of it,
+and which files nobody needs any more. Whoever opens it for writing is the builder: it holds the
+lake's lock, and may write the catalog and the warehouse too.
+
+A failed test and its alert are written in one transaction, so a test that begins to fail makes one
+alert, however often the builder is killed; while it stays failed it makes no other.
+"""
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, NamedTuple, Self
+
+import apsw
+import msgspec
+
+from shopstream.errors import Busy, DataDirError
+from shopstream.events import Alert
+from shopstream.lake.files import DataFile
+from shopstream.lake.quality import TestFailure, alert_of
+from shopstream.local.datadir import make_folder, sync_folder, take_lock
+from shopstream.local.sqlite import transaction
+
+BUILDS_KEPT = 1_000
+ALERTS_KEPT = 10_000
+_LOOK_S = 0.1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    name TEXT PRIMARY KEY, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, rows INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unneeded (
+    name TEXT PRIMARY KEY, since_us INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS builds (
+    build INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, started_us INTEGER NOT NULL,
+    ended_us INTEGER, report BLOB);
+CREATE TABLE IF NOT EXISTS failing (
+    model TEXT NOT NULL, test TEXT NOT NULL, build INTEGER NOT NULL, PRIMARY KEY (model, test))
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alerts (seq INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
+"""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class BuildRow(NamedTuple):
+    """A build or maintenance. Times are microseconds UTC; `ended_us` None: it runs or was killed.
+    `report` is what it said of itself, as JSON.
+    """
+
+    build: int
+    kind: str
+    started_us: int
+    ended_us: int | None
+    report: bytes
+
+
+class Builds:
+    """`lake/builds.db` in a data directory.
+
+    What a method has returned from survives power loss. Raises DataDirError when the disk fails or
+    is full; nothing of the change was kept then.
+    """
+
+    def __init__(self, data_dir: Path, *, wait_s: float = 0.0) -> None:
+        """Become the builder, waiting up to `wait_s` for another one; else Busy."""
+        folder = data_dir / "lake"
+        make_folder(folder)
+        self._lock: IO[str] | None = _take_lock(folder / "builds.lock", data_dir, wait_s)
+        try:
+            with _translated():
+                self._db = _connect(folder, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+                self._db.pragma("journal_mode", "wal")
+                self._db.execute(_SCHEMA)
+            sync_folder(folder)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    @classmethod
+    def reader(cls, data_dir: Path) -> "Builds":
+        """The same as any process may read it. Raises DataDirError when there is none."""
+        builds = cls.__new__(cls)
+        builds._lock = None
+        with _translated():
+            builds._db = _connect(data_dir / "lake", apsw.SQLITE_OPEN_READONLY)
+        return builds
+
+    # --- builds -----------------------------------------------------------------------------
+
+    def begin(self, kind: str, at_us: int, after: int = 0) -> int:
+        """The number of the build (or maintenance) that now begins: above `after` and all before.
+
+        Of builds longer ago than BUILDS_KEPT nothing is known any more.
+        """
+        with self._changing():
+            self._db.execute("DELETE FROM builds WHERE build <= ?", (self.last() - BUILDS_KEPT,))
+            self._db.execute(
+                "INSERT INTO builds (build, kind, started_us) VALUES (?, ?, ?)",
+                (max(after, self.last()) + 1, kind, at_us),
+            )
+            return self._db.last_insert_rowid()
+
+    def end(self, build: int, at_us: int, report: bytes = b"{}") -> None:
+        with self._changing():
+            self._db.execute(
+                "UPDATE builds SET ended_us = ?, report = ? WHERE build = ?",
+                (at_us, report, build),
+            )
+
+    def last(self, kind: str = "") -> int:
+        """The number of the last build, or of the last of that kind; 0 when there was none."""
+        found = self._db.execute(
+            "SELECT coalesce(max(build), 0) FROM builds WHERE kind = ? OR ? = ''", (kind, kind)
+        )
+        return int(found.get)
+
+    def history(self, rows_max: int = 100) -> list[BuildRow]:
+        """The last builds, the newest first."""
+        found = self._db.execute(
+            "SELECT build, kind, started_us, ended_us, coalesce(report, x'7b7d') FROM builds"
+            " ORDER BY build DESC LIMIT ?",
+            (rows_max,),
+        )
+        return [BuildRow(*row) for row in found]
+
+    # --- data files -------------------------------------------------------------------------
+
+    def record_files(self, files: Iterable[DataFile]) -> None:
+        """Remember data files, before the commit that makes them part of a table."""
+        with self._changing():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO files (name, bytes, sha256, rows) VALUES (?, ?, ?, ?)",
+                [tuple(file) for file in files],
+            )
+
+    def files(self) -> dict[str, DataFile]:
+        """Every data file that is remembered, by name."""
+        found = self._db.execute("SELECT name, bytes, sha256, rows FROM files")
+        return {row[0]: DataFile(*row) for row in found}
+
+    def unneeded(self) -> dict[str, int]:
+        """Files that nobody needs, by name: since when, as microseconds UTC."""
+        return dict(self._db.execute("SELECT name, since_us FROM unneeded"))
+
+    def set_unneeded(self, names: Collection[str], now_us: int) -> None:
+        """Say which files nobody needs now; those that were so already keep their time."""
+        known = self.unneeded()
+        with self._changing():
+            self._db.executemany(
+                "DELETE FROM unneeded WHERE name = ?", [(n,) for n in known if n not in names]
+            )
+            self._db.executemany(
+                "INSERT INTO unneeded VALUES (?, ?)",
+                [(name, now_us) for name in names if name not in known],
+            )
+
+    def forget_files(self, names: Collection[str]) -> None:
+        """Forget files that are no longer on disk."""
+        with self._changing():
+            for table in ("files", "unneeded"):
+                self._db.executemany(
+                    f"DELETE FROM {table} WHERE name = ?",  # noqa: S608 (one of two words)
+                    [(name,) for name in names],
+                )
+
+    # --- failed tests -----------------------------------------------------------------------
+
+    def audited(
+        self, model: str, failures: Sequence[TestFailure], build: int, at: datetime
+    ) -> Alert | None:
+        """Remember which tests a model fails now ([] for none); returns the alert raised, if any.
+
+        An alert is raised when a test fails that did not fail the last time the model was audited.
+        """
+        with self._changing():
+            known = {
+                test
+                for (test,) in self._db.execute(
+                    "SELECT test FROM failing WHERE model = ?", (model,)
+                )
+            }
+            failing = {failure.key: failure for failure in failures}
+            new = [failure for key, failure in failing.items() if key not in known]
+            self._db.executemany(
+                "DELETE FROM failing WHERE model = ? AND test = ?",
+                [(model, test) for test in known if test not in failing],
+            )
+            self._db.executemany(
+                "INSERT INTO failing VALUES (?, ?, ?)",
+                [(model, failure.key, build) for failure in new],
+            )
+            if not new:
+                return None
+            alert = alert_of(model, new, build, at.astimezone(UTC))
+            self._db.execute("INSERT INTO alerts (body) VALUES (?)", (_encode(alert),))
+            self._db.execute(
+                "DELETE FROM alerts WHERE seq <= ?", (self._db.last_insert_rowid() - ALERTS_KEPT,)
+            )
+        return alert
+
+    def failing(self) -> dict[str, list[str]]:
+        """The tests that each model fails, by model; a model that fails none isn't there."""
+        found: dict[str, list[str]] = {}
+        for model, test in self._db.execute("SELECT model, test FROM failing ORDER BY 1, 2"):
+            found.setdefault(model, []).append(test)
+        return found
+
+    def alerts(self, after: int = 0, rows_max: int = 1_000) -> list[tuple[int, bytes]]:
+        """Alerts raised (number, JSON) with a number above `after`, in order."""
+        return list(
+            self._db.execute(
+                "SELECT seq, body FROM alerts WHERE seq > ? ORDER BY seq LIMIT ?", (after, rows_max)
+            )
+        )
+
+    # --- ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with _translated(), transaction(self._db):
+            yield
+
+    def close(self) -> None:
+        """Let another be the builder."""
+        self._db.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _take_lock(path: Path, data_dir: Path, wait_s: float) -> IO[str]:
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return take_lock(
+                path, f"a build or maintenance runs on {data_dir} just now; try again when it ended"
+            )
+        except Busy:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_LOOK_S)
+
+
+def _connect(folder: Path, flags: int) -> apsw.Connection:
+    db = apsw.Connection(str(folder / "builds.db"), flags=flags)
+    db.set_busy_timeout(10_000)
+    db.pragma("synchronous", "full")
+    return db
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except apsw.CantOpenError as e:
+        raise DataDirError(f"lake/builds.db can't be opened ({e}); run `shopstream build`") from e
+    except apsw.FullError as e:
+        raise DataDirError(f"no room for lake/builds.db: {e}; nothing of this was kept") from e
+    except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError) as e:
+        raise DataDirError(f"lake/builds.db: {e}; nothing of this was kept") from e
