@@ -62,9 +62,11 @@ def run_processor(settings: Settings, shard: int = 0, *, until_idle: bool = Fals
         config = flow_config(settings, shard, engine.shards)
         processor = Processor(tables, engine.lake(), rules, config)
         _ensure_nothing_missing(log.start(), processor.checkpoint.position, engine)
+        processor.begin()
         follower = _Follower(engine, log, tables, processor)
         with _asked_to_stop() as stopped:
             follower.follow(stopped, until_idle=until_idle)
+        processor.end()
     finally:
         log.close()
         tables.close()

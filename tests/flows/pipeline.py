@@ -91,6 +91,8 @@ class Pipeline:
             )
             for shard, tables in enumerate(self.tables)
         ]
+        for processor in self.processors:
+            processor.begin()
 
     def restart(self) -> None:
         """As after a kill: nothing is known but what the tables say."""

@@ -9,6 +9,7 @@ from tests.flows.pipeline import Opener, Pipeline, cart_line, click, entry, orde
 from shopstream.domain import offers
 from shopstream.events import Click
 from shopstream.flows import clicks, processor
+from shopstream.flows.tries import STARTS_MAX, TRIES_MAX
 
 
 class Fatal(BaseException):
@@ -65,6 +66,47 @@ def test_rows_around_a_poisoned_one_go_on_as_ever(pipeline: Pipeline) -> None:
     pipeline.restart()
     pipeline.give(*views(10))
     assert pipeline.counts()["duplicate"] == 4
+
+
+@pytest.mark.parametrize("deadly", [0, 3, 11])
+def test_an_event_at_which_the_process_dies_is_given_up_after_bounded_tries(
+    open_pipeline: Opener, monkeypatch: pytest.MonkeyPatch, deadly: int
+) -> None:
+    observe = offers.RuleSet.observe
+
+    def dying(self: Any, shopper: Any, click: Click, *rest: Any) -> Any:
+        if click.page == "/poison":
+            raise Fatal
+        return observe(self, shopper, click, *rest)
+
+    monkeypatch.setattr(offers.RuleSet, "observe", dying)
+    pipeline = open_pipeline()
+    events = views(12, deadly)
+    for first in (0, 5, 10):
+        pipeline.append(entry(*events[first : first + 5]))
+    deaths = 0
+    while True:
+        try:
+            pipeline.process_all()
+            break
+        except Fatal:
+            deaths += 1
+            pipeline.restart()
+    assert deaths <= 2 * (STARTS_MAX + TRIES_MAX)
+    assert pipeline.counts() == {"accepted": 11, "quarantined:poison": 1}
+    (record,) = pipeline.rejections()
+    assert "the process ended 3 times at it" in record.rejection.failures[0].message
+    assert pipeline.check().differences == []
+
+
+def test_dying_now_and_then_is_blamed_on_no_event(open_pipeline: Opener) -> None:
+    pipeline = open_pipeline()
+    for n in range(3 * (STARTS_MAX + TRIES_MAX)):
+        pipeline.restart()
+        if n % STARTS_MAX == 0:
+            pipeline.give(click("u1", -n))
+    pipeline.process_all()
+    assert pipeline.counts() == {"accepted": STARTS_MAX + TRIES_MAX}
 
 
 def test_poison_that_is_no_poison_any_more_can_be_replayed(

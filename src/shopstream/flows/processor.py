@@ -18,6 +18,7 @@ from shopstream.flows.retention import forget_expired
 from shopstream.flows.stock import StockLevels
 from shopstream.flows.timers import Timers
 from shopstream.flows.translate import translate
+from shopstream.flows.tries import TRIES_MAX, Tries
 from shopstream.flows.work import RESOLVED, Feed, FlowConfig, Ledger, QuarantineRecord, Work
 from shopstream.ports import Lake, Row, Tables
 
@@ -83,9 +84,17 @@ class Processor:
         self._lake = lake
         self._rules = rules
         self.config = config
+        self._tries = Tries(tables)
         self._load()
-
         self._swept_us = 0
+
+    def begin(self) -> None:
+        """Count this start: an event at which the process dies again and again is given up."""
+        self._tries.begin(self.checkpoint.position, self.checkpoint.done)
+
+    def end(self) -> None:
+        """The process ends of its own accord."""
+        self._tries.end()
 
     def _load(self) -> None:
         tables, config = self._tables, self.config
@@ -114,11 +123,13 @@ class Processor:
     def process(self, rows: list[Row], now_us: int) -> None:
         """Process `rows`, which follow the checkpoint; when this returns they are committed.
 
-        An event that makes the code fail is quarantined as poison and its neighbours are not.
+        An event that makes the code fail, or the process die, is quarantined as poison and its
+        neighbours are not.
         """
         if not rows:
             return
-        if self.checkpoint.done == 0:
+        at = self.checkpoint
+        if at.done == 0 and not self._tries.suspicious(at.position, 0):
             try:
                 work = self._work(now_us)
                 for row in rows:
@@ -139,25 +150,31 @@ class Processor:
         for n, entry in enumerate(islice(_singly(row.entries), done, None), done + 1):
             work = self._work(now_us)
             try:
-                self._row([entry], 0, work)
+                if self._tries.again(row.position, n - 1):
+                    self._row([entry], 0, work)
+                else:
+                    self._give_up(entry, f"the process ended {TRIES_MAX} times at it", work)
             except _NOT_POISON:
                 raise
             except Exception as e:  # noqa: BLE001  # poison: whatever it raises
                 self._load()
                 work = self._work(now_us)
-                wanted = f"an event that can be processed ({type(e).__name__}: {e})"[:500]
-                failure = Failure("poison", "event", "this event", wanted)
-                units = units_of(entry.topic, entry.events[0], entry.on_bad_line)
-                if entry.dialect == "resolved":
-                    units = 0
-                rejection = Rejection(
-                    topic=entry.topic, failures=[failure], raw=entry.events[0], units=units
-                )
-                self._clicks.quarantine(rejection, entry, 0, work)
+                self._give_up(entry, f"{type(e).__name__}: {e}", work)
             self._commit(work, row.position, n)
         work = self._work(now_us)
         self._row([], row.watermark_us, work)
         self._commit(work, row.next, 0)
+
+    def _give_up(self, entry: Entry, why: str, work: Work) -> None:
+        wanted = f"an event that can be processed ({why})"[:500]
+        failure = Failure("poison", "event", "this event", wanted)
+        units = units_of(entry.topic, entry.events[0], entry.on_bad_line)
+        if entry.dialect == "resolved":
+            units = 0
+        rejection = Rejection(
+            topic=entry.topic, failures=[failure], raw=entry.events[0], units=units
+        )
+        self._clicks.quarantine(rejection, entry, 0, work)
 
     def _work(self, now_us: int) -> Work:
         work = Work(self._tables, self.ledger, self.config, f"{self.checkpoint.batches:020d}")
