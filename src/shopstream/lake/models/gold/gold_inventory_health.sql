@@ -1,0 +1,35 @@
+-- What is on hand of each product, and how long it lasts at the pace it sells.
+WITH days AS (
+    SELECT MAX(day) AS day FROM gold_product_performance
+    UNION ALL
+    SELECT MAX(CAST(timestamp AS DATE)) AS day FROM silver_products
+),
+
+as_of AS (
+    SELECT
+        MAX(day) AS day, CAST(MAX(day) - INTERVAL '7' DAY AS DATE) AS week_before,
+        CAST(MAX(day) - INTERVAL '28' DAY AS DATE) AS month_before
+    FROM days
+),
+
+demand AS (
+    SELECT
+        sales.product_id, SUM(sales.units) AS units_28d,
+        SUM(CASE WHEN sales.day > as_of.week_before THEN sales.units ELSE 0 END) AS units_7d
+    FROM gold_product_performance AS sales
+    INNER JOIN as_of ON sales.day > as_of.month_before
+    GROUP BY sales.product_id
+)
+
+SELECT
+    products.product_id, products.name, products.category, as_of.day AS as_of,
+    products.timestamp AS counted_at, products.stock_on_hand, products.reorder_level,
+    products.discontinued, CAST(COALESCE(demand.units_7d, 0) AS BIGINT) AS demand_7d,
+    CAST(COALESCE(demand.units_28d, 0) AS BIGINT) AS demand_28d,
+    CAST(products.stock_on_hand * 28 AS DOUBLE) / NULLIF(CAST(demand.units_28d AS DOUBLE), 0)
+        AS days_of_cover,
+    products.stock_on_hand = 0 AS out_of_stock,
+    products.stock_on_hand <= products.reorder_level AND NOT products.discontinued AS low_stock
+FROM silver_products AS products
+CROSS JOIN as_of
+LEFT JOIN demand ON products.product_id = demand.product_id
