@@ -56,6 +56,9 @@ class Settings:
         0, "Processor processes, fixed when the data directory is made; 0 is as made, at first 1."
     )
     batch_events: int = _setting(10_000, "Most events the processor commits at once.")
+    silent_max: timedelta = _setting(
+        timedelta(minutes=2), "After so long without a sign of life `up` restarts a processor."
+    )
     cached_events_max: int = _setting(
         2_000_000, "Events of recent users that a processor keeps in mind (about 700 bytes each)."
     )
@@ -117,6 +120,9 @@ class Settings:
     disk_free_bytes_min: int = _setting(
         64 * MIB, "Free space below which the collector answers 503."
     )
+    sql_timeout: timedelta = _setting(timedelta(seconds=60), "How long a SQL query may take.")
+    sql_memory: int = _setting(GIB, "Memory of a SQL query, in bytes; at least 64 MiB.")
+    sql_rows_max: int = _setting(1_000, "Most rows of a query shown as a table on a terminal.")
     log_level: str = _setting("warning", "What is logged: `debug`, `info`, `warning`, `error`.")
 
     def __post_init__(self) -> None:
@@ -126,6 +132,9 @@ class Settings:
             ("shards", "0 to 64", 0 <= self.shards <= 64),
             ("batch_events", "1 to 1000000", 1 <= self.batch_events <= 1_000_000),
             ("notify_tries_max", "at least 1", self.notify_tries_max >= 1),
+            ("sql_timeout", "at least 1s", self.sql_timeout.total_seconds() >= 1),
+            ("sql_memory", "at least 67108864", self.sql_memory >= 64 * MIB),
+            ("sql_rows_max", "at least 1", self.sql_rows_max >= 1),
             (
                 "on_bad_line",
                 "`reject_order` or `quarantine_line`",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from shopstream.engine import open_engine
 from shopstream.errors import Busy, ConfigError
-from shopstream.heartbeats import alive, read_heartbeats
+from shopstream.heartbeats import Heartbeat, alive, read_heartbeats
 from shopstream.monitoring import Standing, standing
 from shopstream.rules_file import load_rules
 from shopstream.settings import Settings
@@ -43,17 +43,26 @@ class _Stage:
     started_at: float = 0.0
     failures: int = 0
     restarts: int = field(default=0)
+    spoke_us: int = 0
+    spoke_at: float = 0.0
 
     def start(self) -> None:
         # In a session of its own: Ctrl-C reaches the supervisor, which stops stages in order.
         self.process = subprocess.Popen(  # noqa: S603  # our own command
             self.command, stdin=subprocess.DEVNULL, start_new_session=True
         )
-        self.started_at = time.monotonic()
+        self.started_at = self.spoke_at = time.monotonic()
 
     def look(self) -> int | None:
         """The exit code when it has ended and is to be started again later, else None."""
         return self.process.poll() if self.process else None
+
+    def silent_s(self, beat: Heartbeat) -> float:
+        """For how long its heartbeat has not moved. Not told by the clock, which may jump."""
+        spoke_us = int(beat.get("at_us", 0))
+        if spoke_us != self.spoke_us:
+            self.spoke_us, self.spoke_at = spoke_us, time.monotonic()
+        return time.monotonic() - self.spoke_at
 
     def stop(self) -> None:
         if self.process is None or self.process.poll() is not None:
@@ -92,6 +101,7 @@ def up(
         while not stopping.wait(LOOK_S):
             for stage in stages:
                 _keep_running(stage, say)
+            _end_silent(stages, engine.dir.run, settings.silent_max.total_seconds(), say)
             if not listening and _listens(engine.dir.run):
                 listening = True
                 say(f"listening on http://{settings.host}:{settings.port}  (docs at /docs)")
@@ -147,6 +157,22 @@ def _shoppers(settings: Settings) -> _Stage:
     shop += ["--invalid-percent", "1", "--open-for-s", "3600", "--quiet"]
     run = [sys.executable, "-m", "shopstream", *shop, "--data-dir", str(settings.data_dir)]
     return _Stage("shoppers", [*run, "--supervised-by", str(os.getpid())])
+
+
+def _end_silent(
+    stages: Sequence[_Stage], run_dir: Path, silent_s_max: float, say: Callable[[str], None]
+) -> None:
+    """Kill a processor that says nothing any more: an event may have it hang, and a processor
+    that keeps dying at one event gives it up.
+    """
+    beats = read_heartbeats(run_dir)
+    for stage in stages:
+        if not stage.name.startswith("processor") or stage.look() is not None:
+            continue
+        if stage.silent_s(beats.get(stage.name, {})) > silent_s_max and stage.process:
+            say(f"{stage.name} was silent for {silent_s_max:.0f} s and is ended")
+            stage.process.kill()
+            stage.process.wait()
 
 
 def _keep_running(stage: _Stage, say: Callable[[str], None]) -> None:

@@ -26,12 +26,13 @@ STAGES = {"collector", "processor-0", "notifier", "intake"}
 class Up:
     """A running `shopstream up`."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, settings: str = "") -> None:
         self.shop = Shop(data_dir)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        (data_dir / "shopstream.toml").write_text(settings)
         self.said = data_dir.parent / "up.txt"
         with self.said.open("w") as said:
             self.process = subprocess.Popen(
@@ -243,3 +244,16 @@ def test_status_tells_how_each_stage_stands(up: Up) -> None:
     assert set(found) == STAGES
     assert all(stage["running"] for stage in found.values())
     assert found["processor-0"]["pid"] == up.pid("processor-0")
+
+
+def test_a_processor_that_hangs_is_ended_and_started_again(tmp_path: Path) -> None:
+    up = Up(tmp_path / "data", 'silent_max = "4s"\n')
+    try:
+        pid = up.pid("processor-0")
+        os.kill(pid, signal.SIGSTOP)
+        up.send(*views("u1"))
+        until(lambda: up.restarted("processor-0", pid))
+        until(lambda: up.offers("u1"))
+        assert "processor-0 was silent for 4 s and is ended" in up.said.read_text()
+    finally:
+        up.close()
