@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shopstream.local.builds import Builds
+    from shopstream.local.landed import Landed
     from shopstream.local.log import SqliteLog
     from shopstream.local.outbox import Row as AlertRow
     from shopstream.local.tables import RocksTables
@@ -75,6 +76,22 @@ class Engine:
         from shopstream.local.builds import Builds
 
         return Builds.reader(self.dir.root)
+
+    def write_landed(self, wait_s: float = 0.0) -> Landed:
+        """What is landed, this process being the lander until it is closed; raises Busy when
+        another is for longer than `wait_s`.
+        """
+        from shopstream.local.landed import Landed
+
+        return Landed(self.dir.root, wait_s=wait_s)
+
+    def read_landed(self) -> Landed:
+        """The same for reading, also while the lander writes. Raises DataDirError when nothing was
+        ever landed here.
+        """
+        from shopstream.local.landed import Landed
+
+        return Landed.reader(self.dir.root)
 
     def run_notifier(
         self,

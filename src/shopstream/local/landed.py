@@ -1,0 +1,301 @@
+"""What has been landed: SQLite in WAL mode, every change synced, one writer, the lander.
+
+A range of log positions is landed in three steps: the range is written down (`intend`), its files
+are put into the lake, and one transaction takes the files in and moves the position (`commit`).
+Files are named by their range and the same range makes the same bytes, so a lander that was killed
+repeats the ranges that it had written down, and nothing is there twice or missing.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Self
+
+import apsw
+
+from shopstream.errors import Busy, DataDirError
+from shopstream.local.datadir import make_folder, sync_folder, take_lock
+from shopstream.local.sqlite import transaction
+
+_LOOK_S = 0.1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS state (
+    one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS intent (
+    first INTEGER PRIMARY KEY, after INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS files (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, topic TEXT NOT NULL,
+    first INTEGER NOT NULL, after INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, days TEXT NOT NULL, arrived TEXT NOT NULL,
+    expired INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS files_of_topic ON files (topic, id);
+CREATE TABLE IF NOT EXISTS tally (
+    day TEXT NOT NULL, topic TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL,
+    events INTEGER NOT NULL, PRIMARY KEY (day, topic, source, reason)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gaps (first INTEGER PRIMARY KEY, after INTEGER NOT NULL);
+"""
+
+
+class Range(NamedTuple):
+    """Log positions [first, after), both starts of rows."""
+
+    first: int
+    after: int
+
+
+class NewFile(NamedTuple):
+    """A file of a range that is not committed yet. `name` is relative to the data directory, `days`
+    are the event days ('YYYY-MM-DD') in it, sorted; for `quarantine` the arrival day. `arrived` is
+    the arrival hour, 'YYYY-MM-DDTHH'.
+    """
+
+    name: str
+    topic: str
+    rows: int
+    bytes: int
+    sha256: str
+    days: list[str]
+    arrived: str
+
+
+class File(NamedTuple):
+    """A landed file. Ids grow with each commit; positions [first, after) are those of its range."""
+
+    id: int
+    name: str
+    topic: str
+    first: int
+    after: int
+    rows: int
+    bytes: int
+    sha256: str
+    days: list[str]
+
+
+class Tally(NamedTuple):
+    """How many units (as the ledger counts them) of a topic arrived on a day from a source;
+    `reason` is empty for accepted ones. Duplicates are counted as accepted.
+    """
+
+    day: str
+    topic: str
+    source: str
+    reason: str
+    events: int
+
+
+TallyKey = tuple[str, str, str, str]
+"""(day, topic, source, reason)"""
+_FILE = "id, name, topic, first, after, rows, bytes, sha256, days"
+
+
+class Landed:
+    """`lake/landed.db` in a data directory.
+
+    What a method has returned from survives power loss. Raises DataDirError when the disk fails or
+    is full; nothing of the change was kept then.
+    """
+
+    def __init__(self, data_dir: Path, *, wait_s: float = 0.0) -> None:
+        """Become the lander, waiting up to `wait_s` for another one; else Busy."""
+        folder = data_dir / "lake"
+        make_folder(folder)
+        self._lock: IO[str] | None = _take_lock(folder / "landed.lock", data_dir, wait_s)
+        try:
+            with _translated():
+                self._db = _connect(folder, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+                self._db.pragma("journal_mode", "wal")
+                self._db.execute(_SCHEMA)
+            sync_folder(folder)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    @classmethod
+    def reader(cls, data_dir: Path) -> "Landed":
+        """The same as any process may read it. Raises DataDirError when there is none."""
+        landed = cls.__new__(cls)
+        landed._lock = None
+        with _translated():
+            landed._db = _connect(data_dir / "lake", apsw.SQLITE_OPEN_READONLY)
+            landed._db.execute("SELECT count(*) FROM state").get  # noqa: B018  # is it one?
+        return landed
+
+    # --- what is there ----------------------------------------------------------------------
+
+    def since(self, id: int, topic: str, until: int = 0) -> list[File]:
+        """The files of `topic` with an id above `id`, and at most `until` if given, in order."""
+        found = self._db.execute(
+            f"SELECT {_FILE} FROM files WHERE topic = ? AND id > ? AND (? = 0 OR id <= ?)"  # noqa: S608  # our own columns
+            " AND NOT expired ORDER BY id",
+            (topic, id, until, until),
+        )
+        return [_file(row) for row in found]
+
+    def last(self) -> int:
+        """The newest id, 0 when nothing was landed; it never falls."""
+        return self._one("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name='files'), 0)")
+
+    def position(self) -> int:
+        """The log position up to which everything is landed."""
+        return self._one("SELECT coalesce((SELECT position FROM state), 0)")
+
+    def tally(self) -> list[Tally]:
+        """What arrived, by arrival day."""
+        found = self._db.execute("SELECT day, topic, source, reason, events FROM tally")
+        return [Tally(*row) for row in found]
+
+    def gaps(self) -> list[Range]:
+        """Positions that the log forgot before they were landed, because `lake` was off."""
+        return [Range(*row) for row in self._db.execute("SELECT first, after FROM gaps")]
+
+    def totals(self) -> tuple[int, int]:
+        """How many files there are, and their bytes."""
+        found = self._db.execute(
+            "SELECT count(*), coalesce(sum(bytes), 0) FROM files WHERE NOT expired"
+        )
+        files, size = next(iter(found))
+        return int(files), int(size)
+
+    # --- landing ----------------------------------------------------------------------------
+
+    def intent(self) -> list[Range]:
+        """Ranges that were written down and not committed, in order."""
+        found = self._db.execute("SELECT first, after FROM intent ORDER BY first")
+        return [Range(*row) for row in found]
+
+    def intend(self, ranges: Sequence[Range]) -> None:
+        """Write down what will be landed next: ranges that follow the position without a gap."""
+        at = ranges[0].first
+        for one in ranges:
+            if one.first != at or one.after <= one.first:
+                raise ValueError(f"{one} doesn't follow {at}")
+            at = one.after
+        with self._changing():
+            if self.intent() or ranges[0].first != self.position():
+                raise ValueError("landed or intended already")
+            self._db.executemany("INSERT INTO intent VALUES (?, ?)", ranges)
+
+    def commit(
+        self, landed: Range, files: Sequence[NewFile], tally: Mapping[TallyKey, int]
+    ) -> None:
+        """Take in the files of the first range intended, whose names are on disk for good."""
+        with self._changing():
+            if landed.first != self.position() or self.intent()[:1] != [landed]:
+                raise ValueError(f"{landed} is not what comes next")
+            self._db.executemany(
+                "INSERT INTO files (name, topic, first, after, rows, bytes, sha256, days, arrived)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (f.name, f.topic, *landed, f.rows, f.bytes, f.sha256, days, f.arrived)
+                    for f in files
+                    for days in [" ".join(f.days)]
+                ],
+            )
+            self._db.executemany(
+                "INSERT INTO tally VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET events = events + excluded.events",
+                [(*key, units) for key, units in tally.items()],
+            )
+            self._db.execute("DELETE FROM intent WHERE first = ?", (landed.first,))
+            self._move(landed.after)
+
+    def skip(self, to: int) -> None:
+        """Begin at `to`, where the log begins: what came before is gone (a gap), or was never
+        asked for (nothing was landed yet). What was intended before it is given up.
+        """
+        at = self.position()
+        with self._changing():
+            if self.last() or at:
+                self._db.execute("INSERT INTO gaps VALUES (?, ?)", (at, to))
+            self._db.execute("DELETE FROM intent")
+            self._move(to)
+
+    def _move(self, position: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (position,))
+
+    # --- retention --------------------------------------------------------------------------
+
+    def expire(self, arrived_before: str) -> list[str]:
+        """Take files out that arrived before that hour ('YYYY-MM-DDTHH'); returns the names to
+        delete, also of those taken out before that were not forgotten.
+        """
+        with self._changing():
+            self._db.execute("UPDATE files SET expired = 1 WHERE arrived < ?", (arrived_before,))
+        return [name for (name,) in self._db.execute("SELECT name FROM files WHERE expired")]
+
+    def forget(self, names: Collection[str]) -> None:
+        """Forget files that are no longer on disk."""
+        with self._changing():
+            self._db.executemany(
+                "DELETE FROM files WHERE name = ? AND expired", [(name,) for name in names]
+            )
+
+    # --- ------------------------------------------------------------------------------------
+
+    @property
+    def lock_fd(self) -> int:
+        """The lock's file: processes that inherit it keep other landers away until they end."""
+        if self._lock is None:
+            raise ValueError("opened for reading")
+        return self._lock.fileno()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with _translated(), transaction(self._db):
+            yield
+
+    def _one(self, sql: str) -> int:
+        return int(self._db.execute(sql).get)
+
+    def close(self) -> None:
+        """Let another be the lander."""
+        self._db.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _file(row: tuple[Any, ...]) -> File:
+    return File._make((*row[:-1], row[-1].split()))
+
+
+def _take_lock(path: Path, data_dir: Path, wait_s: float) -> IO[str]:
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return take_lock(path, f"another process lands the log of {data_dir}")
+        except Busy:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_LOOK_S)
+
+
+def _connect(folder: Path, flags: int) -> apsw.Connection:
+    db = apsw.Connection(str(folder / "landed.db"), flags=flags)
+    db.set_busy_timeout(10_000)
+    db.pragma("synchronous", "full")
+    return db
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (apsw.CantOpenError, apsw.SQLError) as e:
+        raise DataDirError(
+            f"lake/landed.db can't be opened ({e}): nothing was landed yet; start `shopstream up`"
+            " or run `shopstream build`"
+        ) from e
+    except apsw.FullError as e:
+        raise DataDirError(f"no room for lake/landed.db: {e}; nothing of this was kept") from e
+    except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError) as e:
+        raise DataDirError(f"lake/landed.db: {e}; nothing of this was kept") from e
