@@ -7,6 +7,7 @@ them typed; an engine makes a table of each relation, runs the SQL and hands its
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 import duckdb
@@ -103,8 +104,9 @@ def make(con: duckdb.DuckDBPyConnection, name: str, made: Relation) -> None:
     columns = ", ".join(f'"{column}" {kind}' for column, kind in made.types.items())
     con.execute(f'CREATE OR REPLACE TABLE "{name}" ({columns})')
     if made.rows:
-        marks = ", ".join("?" * len(made.types))
-        con.executemany(f'INSERT INTO "{name}" VALUES ({marks})', made.rows)
+        row = f"({', '.join('?' * len(made.types))})"
+        rows = ", ".join([row] * len(made.rows))
+        con.execute(f'INSERT INTO "{name}" VALUES {rows}', [*chain(*made.rows)])
 
 
 def rows_on_duckdb(case: Case) -> list[dict[str, Any]]:

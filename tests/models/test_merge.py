@@ -1,0 +1,256 @@
+"""The law of incremental builds: silver is the same in whatever pieces and order bronze came.
+
+`Table.merge` does what a build does with a model that is merged: what is new of the source, and the
+table's own rows of the days touched (with `keys` also those of other days that share their keys),
+taken back to the source's columns, go through the model's SQL; the days touched are replaced.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import chain
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.models.unit_tests import Row, dicts, make, relation
+
+from shopstream.lake.model import Model, load_models, load_sources
+
+MODELS = load_models()
+SOURCES = load_sources()
+MIDNIGHT = datetime(2026, 11, 21)
+TIMES = st.sampled_from([MIDNIGHT + timedelta(minutes=10 * n) for n in range(-9, 10)])
+MERGED = [model for model in MODELS.values() if model.merge]
+
+
+@pytest.fixture(scope="module")
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(config={"threads": 1}) as con:
+        con.execute("SET TimeZone = 'UTC'")
+        yield con
+
+
+def built(con: duckdb.DuckDBPyConnection, model: Model, bronze: Sequence[Row]) -> list[Any]:
+    """The table made at once, in a fixed order."""
+    name = model.reads[0]
+    types = SOURCES[name].types if name in SOURCES else MODELS[name].types
+    make(con, name, relation(types, bronze))
+    return in_order(dicts(con.execute(model.sql)))
+
+
+def in_order(rows: list[dict[str, Any]]) -> list[Any]:
+    return sorted(rows, key=lambda row: repr(sorted(row.items())))
+
+
+class Table:
+    """A merged table."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, model: Model) -> None:
+        assert model.merge
+        self.con, self.model, self.merge_rule = con, model, model.merge
+        self.source = SOURCES[model.merge.source]
+        self.time = "timestamp" if "timestamp" in self.source.types else "made_at"
+        make(con, "own", relation(model.types, []))
+
+    def merge(self, new: Sequence[Row]) -> None:
+        con, source = self.con, self.source.name
+        make(con, "new", relation(self.source.types, new))
+        keys = ", ".join(self.merge_rule.keys)
+        sharing = f"SELECT day FROM own WHERE ({keys}) IN (SELECT ({keys}) FROM new)"
+        con.execute(
+            f"CREATE OR REPLACE TABLE touched AS SELECT CAST({self.time} AS DATE) AS day FROM new"
+            + (f" UNION {sharing}" if keys else "")
+        )
+        here = "day IN (FROM touched)"
+        context = f" OR ({keys}) IN (SELECT ({keys}) FROM own WHERE {here})" if keys else ""
+        con.execute(
+            f"CREATE OR REPLACE TABLE {source} AS FROM new UNION ALL"
+            f" SELECT {', '.join(self._back())} FROM own WHERE {here}{context}"
+        )
+        con.execute(f"CREATE OR REPLACE TABLE staged AS {self.model.sql}")
+        con.execute(f"DELETE FROM own WHERE {here}")
+        con.execute(f"INSERT INTO own BY NAME FROM staged WHERE {here}")
+
+    def _back(self) -> Iterator[str]:
+        """What the table still says of each column of its source; nothing of those it lost."""
+        for name, kind in self.source.types.items():
+            own = self.merge_rule.back.get(name, name)
+            yield f"CAST({own if own in self.model.types else 'NULL'} AS {kind}) AS {name}"
+
+    def rows(self) -> list[Any]:
+        return in_order(dicts(self.con.execute("FROM own")))
+
+
+def optional(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from((None, *values))
+
+
+# Few ids and times, so that much repeats and contradicts; what a merge doesn't look at is left out.
+CLICKS = st.fixed_dictionaries(
+    {
+        "user_id": st.sampled_from("uv"),
+        "event_id": st.sampled_from("abcdefgh"),
+        "session_id": optional("s1", "s2"),
+        "event_type": st.sampled_from(["view", "purchase"]),
+        "timestamp": TIMES,
+        "device_type": optional("mobile"),
+        "referrer_url": optional("https://a.example/b", "none"),
+        "historical": optional(True, False),
+    }
+)
+CARTS = st.fixed_dictionaries(
+    {
+        "user_id": st.sampled_from("uv"),
+        "event_id": st.sampled_from("abc"),
+        "product_id": st.just("p"),
+        "quantity": st.integers(0, 3),
+        "timestamp": TIMES,
+        "historical": optional(True, False),
+    }
+)
+STOCK = st.fixed_dictionaries(
+    {
+        "product_id": st.sampled_from("pq"),
+        "event_id": st.sampled_from("abc"),
+        "stock_on_hand": st.integers(0, 3),
+        "reorder_level": optional(2),
+        "discontinued": optional(True),
+        "timestamp": TIMES,
+    }
+)
+OFFERS = st.fixed_dictionaries(
+    {
+        "offer_id": st.sampled_from("abc"),
+        "user_id": st.just("u"),
+        "made_at": TIMES,
+        "expires_at": TIMES,
+        "delivered": st.booleans(),
+        "held_out": optional(True),
+        "historical": optional(True),
+        "reason": st.sampled_from("xyz"),
+    }
+)
+HEADS = st.fixed_dictionaries(
+    {
+        "source": st.sampled_from(["http", "load"]),
+        "order_id": st.sampled_from("ab"),
+        "status": st.sampled_from(["placed", "paid", "cancelled", "refunded"]),
+        "timestamp": TIMES,
+        "by_line": optional(True, True, False),
+        "customer_id": optional("c", "d"),
+        "order_amount": st.sampled_from([Decimal("1.5"), Decimal(2)]),
+        "shipping": optional(Decimal(1)),
+        "historical": optional(True),
+    }
+)
+LINES = st.fixed_dictionaries(
+    {
+        "line": optional(1, 2, 3),
+        "product_id": st.sampled_from("pqr"),
+        "quantity": st.integers(1, 3),
+        "unit_price": st.sampled_from([Decimal("0.1"), Decimal(7)]),
+        "extra": optional('{"gift":true}'),
+    }
+)
+
+
+@st.composite
+def order_lines(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """The rows of one order as it arrived: lines, the payload on the first."""
+    head, lines = draw(HEADS), draw(st.lists(LINES, min_size=1, max_size=3))
+    payload = draw(optional("{}"))
+    return [
+        {**head, **line, "ordinal": n, "payload": payload if n == 1 else None}
+        for n, line in enumerate(lines, 1)
+    ]
+
+
+def one_row(event: st.SearchStrategy[Row]) -> st.SearchStrategy[list[Row]]:
+    return event.map(lambda row: [row])
+
+
+EVENTS: dict[str, st.SearchStrategy[Any]] = {
+    "bronze_clicks": one_row(CLICKS),
+    "bronze_carts": one_row(CARTS),
+    "bronze_stock": one_row(STOCK),
+    "bronze_order_lines": order_lines(),
+    "archive_offers": one_row(OFFERS),
+}
+
+
+@st.composite
+def arrivals(draw: st.DrawFn, source: str) -> list[list[Row]]:
+    """What came, cut into pieces that are in any order and may overlap: rows, by piece.
+
+    An event is never cut apart, as it is one line of a file.
+    """
+    events = draw(st.lists(EVENTS[source], max_size=12))
+    if "position" in SOURCES[source].types:
+        for position, rows in enumerate(events):
+            place = {"position": position // 2, "n": position % 2}
+            place["received_at"] = MIDNIGHT + timedelta(hours=position)
+            events[position] = [{"source": "http", **row, **place} for row in rows]
+    pieces = st.integers(0, 3)
+    cut: list[list[Row]] = [[], [], [], []]
+    for rows in events:
+        for piece in draw(st.lists(pieces, min_size=1, max_size=2, unique=True)):
+            cut[piece] += rows
+    return cut
+
+
+@pytest.mark.parametrize("model", MERGED, ids=lambda model: model.name)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_merged_table_is_the_same_in_whatever_pieces_and_order_it_came(
+    con: duckdb.DuckDBPyConnection, model: Model, data: st.DataObject
+) -> None:
+    assert model.merge
+    pieces = data.draw(arrivals(model.merge.source))
+    table = Table(con, model)
+    for new in pieces:
+        table.merge(new)
+    assert table.rows() == built(con, model, list(chain(*pieces)))
+
+
+@pytest.mark.parametrize("model", MERGED, ids=lambda model: model.name)
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_a_merged_table_is_unique_by_its_grain(
+    con: duckdb.DuckDBPyConnection, model: Model, data: st.DataObject
+) -> None:
+    assert model.merge
+    rows = built(con, model, list(chain(*data.draw(arrivals(model.merge.source)))))
+    ids = [tuple(row[name] for name in model.grain) for row in rows]
+    assert len(ids) == len(set(ids))
+
+
+@settings(max_examples=30, deadline=None)
+@given(pieces=arrivals("bronze_order_lines"))
+def test_an_order_counts_once_as_sold_and_once_as_refunded(
+    con: duckdb.DuckDBPyConnection, pieces: list[list[Row]]
+) -> None:
+    rows = built(con, MODELS["silver_order_lines"], list(chain(*pieces)))
+    for effect, statuses in (("sold", {"placed", "paid"}), ("refunded", {"cancelled", "refunded"})):
+        orders = {(r["source"], r["order_id"]) for r in rows if r["status"] in statuses}
+        counted = {
+            (r["source"], r["order_id"], r["status"]) for r in rows if r["counts_as"] == effect
+        }
+        assert sorted(order[:2] for order in counted) == sorted(orders)
+        assert {status for _, _, status in counted} <= statuses
+
+
+@settings(max_examples=30, deadline=None)
+@given(pieces=arrivals("bronze_order_lines"))
+def test_a_day_of_silver_orders_comes_of_that_days_lines_alone(
+    con: duckdb.DuckDBPyConnection, pieces: list[list[Row]]
+) -> None:
+    lines = built(con, MODELS["silver_order_lines"], list(chain(*pieces)))
+    at_once = built(con, MODELS["silver_orders"], lines)
+    by_day = [
+        built(con, MODELS["silver_orders"], [line for line in lines if line["day"] == day])
+        for day in {line["day"] for line in lines}
+    ]
+    assert in_order(list(chain(*by_day))) == at_once
