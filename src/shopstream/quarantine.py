@@ -6,6 +6,7 @@ rejection, in one transaction of the log. So replaying twice is as good as once.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from heapq import nlargest
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from msgspec import Raw, Struct
 
 from shopstream.domain.failures import UNREADABLE, shown
 from shopstream.domain.validation import units_of
-from shopstream.engine import open_engine
+from shopstream.engine import Engine, open_engine
 from shopstream.errors import ConfigError, DataDirError
 from shopstream.events import TOPICS, Entry, OnBadLine
 from shopstream.feed import Feed, open_feed
@@ -64,7 +65,7 @@ def list_rejections(
     settings: Settings, where: Mapping[str, str], *, limit: int
 ) -> list[dict[str, Any]]:
     """The newest rejections that match, each with its first failure."""
-    newest = sorted(_records(settings, where), key=lambda r: (r.at_us, r.id), reverse=True)[:limit]
+    newest = nlargest(limit, _records(settings, where), key=lambda r: (r.at_us, r.id))
     return [
         {
             "id": record.id,
@@ -111,7 +112,7 @@ def replay(
     What comes of them is historical unless `live`. Raises ConfigError for an unknown `where` key.
     """
     report = ReplayReport(0, 0, 0, 0, dry_run, [])
-    records = list(_records(settings, where))
+    records = _records(settings, where)
     if dry_run:
         for record in records:
             _mend(record, set_fields, report)
@@ -219,9 +220,13 @@ def _entries(record: QuarantineRecord, raw: bytes, *, live: bool) -> list[Entry]
 
 
 def _records(settings: Settings, where: Mapping[str, str]) -> Iterator[QuarantineRecord]:
+    """Those that match, one at a time: a quarantine may be larger than memory."""
     if unknown := set(where) - set(WHERE):
         raise ConfigError(f"--where {unknown.pop()}: is not one of {', '.join(WHERE)}")
-    engine = open_engine(settings, create=False)
+    return _read_records(open_engine(settings, create=False), where)
+
+
+def _read_records(engine: Engine, where: Mapping[str, str]) -> Iterator[QuarantineRecord]:
     for shard in range(engine.shards):
         try:
             tables: Tables = engine.read_tables(shard)

@@ -134,3 +134,15 @@ def test_lines_added_to_an_order_expire_with_it(open_pipeline: Opener) -> None:
     pipeline.idle(minutes=4 * DAY_MIN + 1)
     assert pipeline.orders() == {}
     assert pipeline.check().differences == []
+
+
+def test_what_history_left_waiting_goes_with_its_user(open_pipeline: Opener) -> None:
+    """Nothing comes after it in its history, so it never falls due."""
+    pipeline = short_lived(open_pipeline)
+    carts = [click("u1", event_type="add_to_cart", product_id="p1", cart_id="c1")]
+    pipeline.give(*carts, historical=True)
+    assert len(pipeline.items("timers")) == 1
+    pipeline.idle(minutes=DAY_MIN + 1)
+    assert pipeline.items("timers") == []
+    pipeline.give(*(c | {"event_id": "later"} for c in carts), historical=True)
+    assert len(pipeline.items("timers")) == 1

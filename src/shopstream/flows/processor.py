@@ -257,7 +257,9 @@ class Processor:
         busy = self._fire(work, now_us, TIMERS_MAX) > 0
         # Not with offers just made: whether anything is left of a user is asked of the tables.
         if not busy and not 0 <= now_us - self._swept_us < SWEEP_US:
-            expired = forget_expired(self._tables, self._lake, work, self._people, now_us)
+            expired = forget_expired(
+                self._tables, self._lake, work, self._people, self._timers, now_us
+            )
             self._swept_us = self._swept_us if expired else now_us
             busy = expired
         if busy or (self._archive.waiting and (last or self._archive.due(now_us))):

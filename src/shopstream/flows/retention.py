@@ -4,6 +4,7 @@ import msgspec
 
 from shopstream.flows.orders import archive_of, lines_of
 from shopstream.flows.people import People
+from shopstream.flows.timers import Timers
 from shopstream.flows.work import EXPIRED, Work
 from shopstream.ports import Lake, Tables
 
@@ -18,7 +19,9 @@ _EXPIRING = (
 )  # fmt: skip
 
 
-def forget_expired(tables: Tables, lake: Lake, work: Work, people: People, now_us: int) -> bool:
+def forget_expired(
+    tables: Tables, lake: Lake, work: Work, people: People, timers: Timers, now_us: int
+) -> bool:
     """Delete a bounded number of expired items; returns whether there were any."""
     left = LISTS_MAX
     gone: dict[str, set[tuple[str, str]]] = {"browsing_events": set(), "offers": set()}
@@ -36,7 +39,7 @@ def forget_expired(tables: Tables, lake: Lake, work: Work, people: People, now_u
             left -= 1
         if left <= 0:
             break
-    _forget_users(tables, work, people, gone)
+    _forget_users(tables, work, people, timers, gone)
     return left < LISTS_MAX
 
 
@@ -57,7 +60,11 @@ def _forget_files(tables: Tables, lake: Lake, table: str, pk: str, sk: str, work
 
 
 def _forget_users(
-    tables: Tables, work: Work, people: People, gone: dict[str, set[tuple[str, str]]]
+    tables: Tables,
+    work: Work,
+    people: People,
+    timers: Timers,
+    gone: dict[str, set[tuple[str, str]]],
 ) -> None:
     """Users of whom nothing is left are unknown again; others are folded anew when they come.
 
@@ -73,3 +80,4 @@ def _forget_users(
         )
         if next(left, None) is None:
             work.delete("users", user_id, "")
+            timers.forget(user_id, work)

@@ -64,6 +64,13 @@ class Timers:
             self._taken(user, timer, work)
         return due
 
+    def forget(self, user_id: str, work: Work) -> None:
+        """Drop all that a user's absence would come to: the user is forgotten."""
+        for historical in (False, True):
+            if user := self._users.pop((user_id, historical), None):
+                for timer in user.pending.values():
+                    work.delete("timers", user_id, _sk(timer))
+
     def _taken(self, user: "_OfUser", timer: Timer, work: Work) -> None:
         del user.pending[timer.rule, timer.key]
         if not user.pending:
