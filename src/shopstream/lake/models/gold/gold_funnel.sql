@@ -1,19 +1,27 @@
 -- How many sessions and users came how far, by day and device.
-WITH sessions AS (
+WITH visits AS (
     SELECT
-        day, user_id, session_id,
-        COALESCE(
-            MIN(CASE WHEN device_type <> 'unknown' THEN device_type END), 'unknown'
-        ) AS device_type,
+        day, session_id, user_id,
+        MIN(CASE WHEN device_type <> 'unknown' THEN device_type END) AS device_type,
         MAX(CASE WHEN event_type = 'view' THEN 1 ELSE 0 END) AS viewed,
         MAX(CASE WHEN event_type = 'add_to_cart' THEN 1 ELSE 0 END) AS carted,
         MAX(CASE WHEN event_type = 'begin_checkout' THEN 1 ELSE 0 END) AS checked_out,
         MAX(CASE WHEN event_type = 'purchase' THEN 1 ELSE 0 END) AS purchased
     FROM silver_clicks
-    GROUP BY day, user_id, session_id
+    GROUP BY day, session_id, user_id
 ),
 
--- Steps that nobody took on a day are taken for steps that the shop doesn't send.
+-- Who logs in goes on with the session under another user id.
+sessions AS (
+    SELECT
+        day, session_id, COALESCE(MIN(device_type), 'unknown') AS device_type,
+        MAX(viewed) AS viewed, MAX(carted) AS carted, MAX(checked_out) AS checked_out,
+        MAX(purchased) AS purchased
+    FROM visits
+    GROUP BY day, session_id
+),
+
+-- A step that nobody took on a day is taken for one that the shop doesn't send.
 days AS (
     SELECT
         day, 1 - MAX(viewed) AS no_views, 1 - MAX(carted) AS no_carts,
@@ -22,82 +30,104 @@ days AS (
     GROUP BY day
 ),
 
-allowed AS (
+-- `may_…`: whether the session took all steps before this one.
+judged AS (
     SELECT
-        sessions.day, sessions.user_id, sessions.device_type, sessions.viewed, sessions.carted,
-        sessions.checked_out, sessions.purchased,
-        CASE WHEN sessions.viewed + days.no_views > 0 THEN 1 ELSE 0 END AS past_view,
-        CASE WHEN sessions.carted + days.no_carts > 0 THEN 1 ELSE 0 END AS past_cart,
-        CASE WHEN sessions.checked_out + days.no_checkouts > 0 THEN 1 ELSE 0 END AS past_checkout
+        sessions.day, sessions.session_id, sessions.device_type, sessions.viewed, sessions.carted,
+        sessions.checked_out, sessions.purchased, 1 - sessions.carted AS cartless,
+        CASE WHEN sessions.viewed + days.no_views > 0 THEN 1 ELSE 0 END AS may_cart,
+        CASE
+            WHEN sessions.viewed + days.no_views > 0 AND sessions.carted + days.no_carts > 0
+                THEN 1
+            ELSE 0
+        END AS may_check_out,
+        CASE
+            WHEN sessions.viewed + days.no_views > 0 AND sessions.carted + days.no_carts > 0
+                AND sessions.checked_out + days.no_checkouts > 0 THEN 1
+            ELSE 0
+        END AS may_purchase
     FROM sessions
     INNER JOIN days ON sessions.day = days.day
 ),
 
-users AS (
+counted_sessions AS (
     SELECT
-        day, device_type, user_id, SUM(viewed) AS viewed, SUM(carted) AS carted,
+        day, device_type, SUM(viewed) AS viewed, SUM(carted) AS carted,
         SUM(checked_out) AS checked_out, SUM(purchased) AS purchased,
-        SUM(carted * past_view) AS carted_strictly,
-        SUM(checked_out * past_view * past_cart) AS checked_out_strictly,
-        SUM(purchased * past_view * past_cart * past_checkout) AS purchased_strictly,
-        SUM(viewed * (1 - carted)) AS viewed_only,
-        SUM(checked_out * (1 - carted)) AS checked_out_directly,
-        SUM(purchased * (1 - carted)) AS purchased_directly
-    FROM allowed
-    GROUP BY day, device_type, user_id
+        SUM(carted * may_cart) AS carted_strictly,
+        SUM(checked_out * may_check_out) AS checked_out_strictly,
+        SUM(purchased * may_purchase) AS purchased_strictly,
+        SUM(viewed * cartless) AS viewed_cartless,
+        SUM(checked_out * cartless) AS checked_out_cartless,
+        SUM(purchased * cartless) AS purchased_cartless
+    FROM judged
+    GROUP BY day, device_type
 ),
 
-counted AS (
+users AS (
     SELECT
-        day, device_type,
-        SUM(viewed) AS viewed, SUM(CASE WHEN viewed > 0 THEN 1 ELSE 0 END) AS viewed_users,
-        SUM(carted) AS carted, SUM(CASE WHEN carted > 0 THEN 1 ELSE 0 END) AS carted_users,
-        SUM(checked_out) AS checked_out,
-        SUM(CASE WHEN checked_out > 0 THEN 1 ELSE 0 END) AS checked_out_users,
-        SUM(purchased) AS purchased,
-        SUM(CASE WHEN purchased > 0 THEN 1 ELSE 0 END) AS purchased_users,
+        judged.day, judged.device_type, visits.user_id, MAX(visits.viewed) AS viewed,
+        MAX(visits.carted) AS carted, MAX(visits.checked_out) AS checked_out,
+        MAX(visits.purchased) AS purchased,
+        MAX(visits.carted * judged.may_cart) AS carted_strictly,
+        MAX(visits.checked_out * judged.may_check_out) AS checked_out_strictly,
+        MAX(visits.purchased * judged.may_purchase) AS purchased_strictly,
+        MAX(visits.viewed * judged.cartless) AS viewed_cartless,
+        MAX(visits.checked_out * judged.cartless) AS checked_out_cartless,
+        MAX(visits.purchased * judged.cartless) AS purchased_cartless
+    FROM visits
+    INNER JOIN judged ON visits.day = judged.day AND visits.session_id = judged.session_id
+    GROUP BY judged.day, judged.device_type, visits.user_id
+),
+
+counted_users AS (
+    SELECT
+        day, device_type, SUM(viewed) AS viewed, SUM(carted) AS carted,
+        SUM(checked_out) AS checked_out, SUM(purchased) AS purchased,
         SUM(carted_strictly) AS carted_strictly,
-        SUM(CASE WHEN carted_strictly > 0 THEN 1 ELSE 0 END) AS carted_strictly_users,
         SUM(checked_out_strictly) AS checked_out_strictly,
-        SUM(CASE WHEN checked_out_strictly > 0 THEN 1 ELSE 0 END) AS checked_out_strictly_users,
-        SUM(purchased_strictly) AS purchased_strictly,
-        SUM(CASE WHEN purchased_strictly > 0 THEN 1 ELSE 0 END) AS purchased_strictly_users,
-        SUM(viewed_only) AS viewed_only,
-        SUM(CASE WHEN viewed_only > 0 THEN 1 ELSE 0 END) AS viewed_only_users,
-        SUM(checked_out_directly) AS checked_out_directly,
-        SUM(CASE WHEN checked_out_directly > 0 THEN 1 ELSE 0 END) AS checked_out_directly_users,
-        SUM(purchased_directly) AS purchased_directly,
-        SUM(CASE WHEN purchased_directly > 0 THEN 1 ELSE 0 END) AS purchased_directly_users
+        SUM(purchased_strictly) AS purchased_strictly, SUM(viewed_cartless) AS viewed_cartless,
+        SUM(checked_out_cartless) AS checked_out_cartless,
+        SUM(purchased_cartless) AS purchased_cartless
     FROM users
     GROUP BY day, device_type
 ),
 
 steps AS (
     SELECT
-        day, device_type, 1 AS step, 'view' AS step_name, viewed AS sessions,
-        viewed_users AS users, viewed AS strict_sessions, viewed_users AS strict_users,
-        viewed_only AS sessions_without_cart, viewed_only_users AS users_without_cart
-    FROM counted
+        s.day, s.device_type, 1 AS step, 'view' AS step_name, s.viewed AS sessions,
+        u.viewed AS users, s.viewed AS strict_sessions,
+        u.viewed AS strict_users,
+        s.viewed_cartless AS sessions_without_cart,
+        u.viewed_cartless AS users_without_cart
+    FROM counted_sessions AS s
+    INNER JOIN counted_users AS u ON s.day = u.day AND s.device_type = u.device_type
     UNION ALL
     SELECT
-        day, device_type, 2 AS step, 'add_to_cart' AS step_name, carted AS sessions,
-        carted_users AS users, carted_strictly AS strict_sessions,
-        carted_strictly_users AS strict_users, 0 AS sessions_without_cart, 0 AS users_without_cart
-    FROM counted
+        s.day, s.device_type, 2 AS step, 'add_to_cart' AS step_name, s.carted AS sessions,
+        u.carted AS users, s.carted_strictly AS strict_sessions,
+        u.carted_strictly AS strict_users,
+        0 AS sessions_without_cart, 0 AS users_without_cart
+    FROM counted_sessions AS s
+    INNER JOIN counted_users AS u ON s.day = u.day AND s.device_type = u.device_type
     UNION ALL
     SELECT
-        day, device_type, 3 AS step, 'begin_checkout' AS step_name, checked_out AS sessions,
-        checked_out_users AS users, checked_out_strictly AS strict_sessions,
-        checked_out_strictly_users AS strict_users, checked_out_directly AS sessions_without_cart,
-        checked_out_directly_users AS users_without_cart
-    FROM counted
+        s.day, s.device_type, 3 AS step, 'begin_checkout' AS step_name, s.checked_out AS sessions,
+        u.checked_out AS users, s.checked_out_strictly AS strict_sessions,
+        u.checked_out_strictly AS strict_users,
+        s.checked_out_cartless AS sessions_without_cart,
+        u.checked_out_cartless AS users_without_cart
+    FROM counted_sessions AS s
+    INNER JOIN counted_users AS u ON s.day = u.day AND s.device_type = u.device_type
     UNION ALL
     SELECT
-        day, device_type, 4 AS step, 'purchase' AS step_name, purchased AS sessions,
-        purchased_users AS users, purchased_strictly AS strict_sessions,
-        purchased_strictly_users AS strict_users, purchased_directly AS sessions_without_cart,
-        purchased_directly_users AS users_without_cart
-    FROM counted
+        s.day, s.device_type, 4 AS step, 'purchase' AS step_name, s.purchased AS sessions,
+        u.purchased AS users, s.purchased_strictly AS strict_sessions,
+        u.purchased_strictly AS strict_users,
+        s.purchased_cartless AS sessions_without_cart,
+        u.purchased_cartless AS users_without_cart
+    FROM counted_sessions AS s
+    INNER JOIN counted_users AS u ON s.day = u.day AND s.device_type = u.device_type
 )
 
 SELECT
