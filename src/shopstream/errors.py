@@ -8,6 +8,7 @@ ShopstreamError
 │   ├── LogFull          no room: try again later (503)
 │   └── LogBroken        a write or fsync failed: nothing was acknowledged, the process must end
 ├── SourceError          a file or URL to load from or send to is unusable
+├── SqlError             a query can't be answered: it is wrong, not allowed or over a limit
 ├── NotDelivered         a receiver did not take an alert; it stays in the outbox
 └── NotRunning           a command needs a running `shopstream up` and there is none
 """
@@ -47,6 +48,10 @@ class LogBroken(LogError):
 
 class SourceError(ShopstreamError):
     """A file or URL to load from or send to is unusable."""
+
+
+class SqlError(ShopstreamError):
+    """A query can't be answered: it is wrong, not allowed, or over a limit (which it names)."""
 
 
 class NotDelivered(ShopstreamError):

@@ -51,6 +51,7 @@ def test_all_commands_are_there() -> None:
             "settings",
         ),
         *("simulate", "load", "replay", "offers", "schema", "alerts retry"),
+        *("sql", "tables", "describe", "export"),
         *("quarantine list", "quarantine show", "quarantine export"),
         *("rules check", "rules explain", "keys add", "keys list", "keys revoke"),
     }

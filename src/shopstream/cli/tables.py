@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
@@ -22,6 +23,8 @@ Rows = Sequence[Mapping[str, Any]]
 SHORT = 12
 """Cells of at most so many characters stay on one line."""
 MESSAGE_MOST = 120
+COLUMN_LEAST = 20
+"""Columns of an answer are made no narrower than this."""
 
 
 def as_json(value: Any) -> str:
@@ -158,12 +161,67 @@ def _cell(value: Any) -> str:
         case float():
             return f"{value:,.2f}"
         case str():
-            # What senders wrote must not move the cursor or be read as markup.
-            return escape("".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in value))
+            return escape(shown_text(value))  # not to be read as markup
         case list() if all(isinstance(v, str | int) for v in value):
             return _cell(", ".join(str(v) for v in value))
         case _:
             return escape(msgspec.json.encode(value, enc_hook=str).decode())
+
+
+def shown_text(text: str) -> str:
+    """`text` as a terminal may have it: what senders wrote must not move the cursor."""
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(char: str) -> str:
+    return char if char.isprintable() else f"\\u{ord(char):04x}"
+
+
+def answer_table(names: Sequence[str], rows: Sequence[Sequence[Any]], width: int) -> "Table":
+    """The answer to a query: every digit as it is, NULL told from empty text. Where its columns
+    don't fit into `width` characters each row is a list of its own: column and value.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    heads = [escape(shown_text(name)) for name in names]
+    cells = [list(map(_answer_cell, row)) for row in rows]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    least = [min(COLUMN_LEAST, max(map(len, (h, *c)))) for h, *c in zip(heads, *cells, strict=True)]
+    if sum(least) + 2 * len(least) <= width or len(heads) <= 2:
+        for place, head in enumerate(heads):
+            found = [row[place] for row in rows if row[place] is not None]
+            numbers = bool(found) and all(isinstance(v, int | float | Decimal) for v in found)
+            table.add_column(head, justify="right" if numbers else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*row)
+        return table
+    table.add_column("column", overflow="fold")
+    table.add_column("value", overflow="fold")
+    for row in cells:
+        for head, cell in zip(heads, row, strict=True):
+            table.add_row(head, cell)
+        table.add_section()
+    return table
+
+
+def _answer_cell(value: Any) -> str:
+    match value:
+        case None:
+            return "[dim]NULL[/dim]"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M:%S}" + (f".{value:%f}" if value.microsecond else "")
+        case str():
+            return _cell(value)
+        case date() | time() | Decimal():
+            return str(value)
+        case _:
+            return _cell(msgspec.json.encode(value, enc_hook=str).decode())
 
 
 def status_line(standing: "Standing") -> str:

@@ -1,0 +1,51 @@
+"""Exports: a whole table as a file for another tool, put in place whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from shopstream.ask.box import Answer, Box
+from shopstream.ask.guard import nearest
+from shopstream.errors import SqlError
+
+EXPORTS = {
+    "promotions": "gold_customer_abandoned_items",
+    "abandoned-products": "gold_abandoned_products",
+}
+"""Names for people of what a marketing tool wants."""
+
+
+def export(box: Box, name: str) -> Answer:
+    """All rows of an export or a table, gold ones in the order of their grain; no time limit.
+
+    Raises SqlError when there is no such table.
+    """
+    table = EXPORTS.get(name, name.lower())
+    if table not in box.tables.names:
+        if name in EXPORTS:
+            raise SqlError(f"{name}: the table {table} was not built yet; run `shopstream build`")
+        known = [*EXPORTS, *box.tables.names]
+        raise SqlError(f"there is no table {name!r} to export; {nearest(name, known)}")
+    model = box.tables.models.get(table)
+    order = ""
+    if model is not None and model.layer == "gold":
+        order = " ORDER BY " + ", ".join(f'"{column}"' for column in model.grain)
+    # Both names are ours.
+    return box.ask(f"SELECT * FROM {table}{order}", timeout=False)  # noqa: S608
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that appears under `path` when all of it is written and on disk."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        unfinished.replace(path)
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()

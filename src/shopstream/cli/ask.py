@@ -1,0 +1,327 @@
+"""Commands that ask the tables: SQL, what there is, exports."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import typer
+
+from shopstream.cli.app import app
+from shopstream.cli.options import DataDir, Format
+from shopstream.cli.printing import say, settings_of, show
+from shopstream.cli.tables import answer_table, as_rows, shown_text
+from shopstream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from shopstream.ask.box import Answer, Box
+    from shopstream.ask.formats import FileFormat
+    from shopstream.ask.tables import Described, Published
+    from shopstream.settings import Settings
+
+AnswerFormat: TypeAlias = Literal["table", "csv", "json", "parquet"]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Write to this file, whole or not at all."),
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SNAPSHOT|TIME",
+        help="As the tables were then: 2026-11-21T12:00:00Z, or a snapshot.",
+    ),
+]
+
+
+@app.command()
+def sql(
+    query: Annotated[
+        str | None,
+        typer.Argument(help="One SELECT; without it a prompt opens.", show_default=False),
+    ] = None,
+    format: Annotated[
+        AnswerFormat | None,
+        typer.Option("--format", help="A table on a terminal, else as the file ends, else JSON."),
+    ] = None,
+    output: Output = None,
+    at: At = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Ask the tables in SQL (DuckDB's dialect). It only reads, in bounded time and memory.
+
+    `live.offers`, `live.orders` and `live.events` are the tables as they are
+    now; all others are as of the last build. Ctrl-C ends a query.
+
+    \b
+    Examples:
+      $ shopstream sql "SELECT category, sum(amount) FROM gold_daily_sales GROUP BY category"
+      $ shopstream sql "FROM silver_orders" --format csv -o orders.csv
+      $ shopstream sql "FROM gold_funnel" --at 2026-11-21T12:00:00Z
+      $ shopstream sql
+    """
+    settings = settings_of(data_dir)
+    with _ending():
+        asker = _Asker(settings, at)
+        if query is not None:
+            _tell_what_waits(settings)
+            asker.answer(query, format, output)
+        elif sys.stdin.isatty():
+            _prompt(asker, format)
+        else:
+            asker.answer(sys.stdin.read(), format, output)
+
+
+@app.command()
+def tables(data_dir: DataDir = None, format: Format = None) -> None:
+    """List the tables: how many rows, what a row is, which snapshot of when.
+
+    \b
+    Examples:
+      $ shopstream tables
+      $ shopstream tables --format json
+    """
+    from shopstream.ask.tables import list_tables
+
+    found = list_tables(settings_of(data_dir))
+    show(found, format, columns=("table", "rows", "description"))
+
+
+@app.command()
+def describe(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Its name.")],
+    data_dir: DataDir = None,
+    format: Format = None,
+) -> None:
+    """Show a table's columns, their types and what they mean.
+
+    \b
+    Examples:
+      $ shopstream describe gold_daily_sales
+      $ shopstream describe live.offers --format json
+    """
+    from shopstream.ask.tables import describe as described
+
+    _show_described(described(settings_of(data_dir), table), format)
+
+
+@app.command()
+def export(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="promotions|abandoned-products|TABLE",
+            help="`promotions`: for each customer what they left in carts; `abandoned-products`:"
+            " what is left most often; or any table.",
+        ),
+    ],
+    format: Annotated[
+        Literal["csv", "parquet"] | None,
+        typer.Option("--format", help="As the file ends, else csv."),
+    ] = None,
+    output: Output = None,
+    at: At = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write a table as a file for another tool.
+
+    CSV cells of text that a spreadsheet would run as a formula get a ' in front.
+
+    \b
+    Examples:
+      $ shopstream export promotions -o promotions.csv
+      $ shopstream export gold_daily_sales --format parquet -o sales.parquet
+    """
+    from shopstream.ask.export import export as exported
+
+    settings = settings_of(data_dir)
+    with _ending():
+        _tell_what_waits(settings)
+        box = _Asker(settings, at).box_for_all()
+        wanted = format or _format_of(output) or "csv"
+        _write(exported(box, name), wanted, output)
+
+
+class _Asker:
+    """Answers statements, each from the tables as they are published (or were, with `at`)."""
+
+    def __init__(self, settings: "Settings", at: str | None) -> None:
+        from shopstream.ask.box import bound_memory
+        from shopstream.ask.tables import published
+
+        self.settings = settings
+        self._at = at
+        self._published: Callable[[], Published] = lambda: published(settings)
+        self._box: Box | None = None
+        self.tables()  # says at once when there are none
+        bound_memory(settings)
+
+    def tables(self) -> "Published":
+        return self._published()
+
+    def answer(self, text: str, format: AnswerFormat | None, output: Path | None = None) -> None:
+        box = self._box_for(text)
+        wanted = format or _format_of(output) or _usual(output)
+        found = box.ask(text)
+        if wanted == "table" and output is None:
+            _show_answer(found, self.settings.sql_rows_max)
+        elif wanted == "table":
+            raise ConfigError(
+                "--format table is for the terminal; a file can be csv, json or parquet"
+            )
+        else:
+            _write(found, wanted, output)
+
+    def box_for_all(self) -> "Box":
+        """A box with every table."""
+        from shopstream.ask.box import Box
+        from shopstream.ask.travel import as_of, point_of
+
+        found = self.tables()
+        if self._at is not None:
+            found = as_of(found, point_of(self._at), found.models)
+        return Box(self.settings, found)
+
+    def _box_for(self, text: str) -> "Box":
+        """The box of the last statement, unless there was a build since; with `at` one that has
+        only what the statement names.
+        """
+        from shopstream.ask.box import Box
+        from shopstream.ask.travel import as_of, point_of
+
+        found = self.tables()
+        if self._box is None or self._box.tables.build != found.build:
+            self._box = Box(self.settings, found)
+        if self._at is None:
+            return self._box
+        point = point_of(self._at)
+        names = [name for name in self._box.judge(text).tables if name in found.models]
+        return Box(self.settings, as_of(found, point, names))
+
+
+def _prompt(asker: _Asker, format: AnswerFormat | None) -> None:
+    from shopstream.ask.prompt import WELCOME, run_prompt
+    from shopstream.ask.tables import describe as described
+    from shopstream.ask.tables import list_tables
+
+    def do(kind: str, text: str) -> None:
+        if kind == "sql":
+            asker.answer(text, format)
+        elif kind == ".tables":
+            rows = list_tables(asker.settings)
+            show(rows, "table", columns=("table", "rows", "description"))
+        else:
+            _show_described(described(asker.settings, text), "table")
+
+    say(WELCOME)
+    _tell_what_waits(asker.settings)
+    run_prompt(asker.settings.data_dir / "run", asker.tables, do, say)
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Ends as a command does: Ctrl-C with 130, a reader that went away quietly, and a query that
+    can't be stopped by ending the process.
+    """
+    from shopstream.ask.box import Stuck
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("cancelled")
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Stuck as e:
+        say(f"error: {e}")
+        sys.stdout.flush()
+        os._exit(2)
+
+
+def _tell_what_waits(settings: "Settings") -> None:
+    from shopstream.ask.waiting import events_waiting
+
+    if waiting := events_waiting(settings):
+        say(f"notice: {waiting:,} events are not in the tables yet; run `shopstream build`")
+
+
+def _format_of(output: Path | None) -> "Literal['csv', 'parquet'] | None":
+    match output.suffix.lower() if output else "":
+        case ".csv":
+            return "csv"
+        case ".parquet":
+            return "parquet"
+        case _:
+            return None
+
+
+def _usual(output: Path | None) -> AnswerFormat:
+    return "table" if output is None and sys.stdout.isatty() else "json"
+
+
+def _write(answer: "Answer", format: "FileFormat", output: Path | None) -> None:
+    from shopstream.ask.export import whole_file
+    from shopstream.ask.formats import WRITERS
+
+    if output is None:
+        terminal = sys.stdout.isatty()
+        if format == "parquet" and terminal:
+            raise ConfigError("Parquet is not for a terminal; name a file with -o")
+        sink: Any = _Terminal() if terminal else sys.stdout.buffer
+        with nullcontext(sink) as out:
+            WRITERS[format](answer, out)
+            out.flush()
+        return
+    with whole_file(output) as file:
+        rows = WRITERS[format](answer, file)
+    say(f"{rows:,} rows in {output}")
+
+
+class _Terminal:
+    """Standard output for CSV and JSON on a terminal: no sender's text moves the cursor."""
+
+    closed = False
+
+    def write(self, data: bytes) -> int:
+        text = bytes(data).decode("utf-8", "replace")
+        sys.stdout.write("\n".join(map(shown_text, text.split("\n"))))
+        return len(data)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+def _show_answer(answer: "Answer", rows_max: int) -> None:
+    from itertools import islice
+
+    from rich.console import Console
+
+    from shopstream.ask.formats import rows_of, unique
+
+    rows = list(islice(rows_of(answer), rows_max + 1))
+    if list(answer.schema.names) == ["explain_key", "explain_value"]:
+        for _, plan in rows:
+            print("\n".join(map(shown_text, str(plan).split("\n"))))
+        return
+    console = Console()
+    console.print(answer_table(unique(answer.schema.names), rows[:rows_max], console.width))
+    if len(rows) > rows_max:
+        say(f"only the first {rows_max:,} rows are shown (sql_rows_max); --format csv gives all")
+
+
+def _show_described(found: "Described", format: Any) -> None:
+    if format != "json" and (format == "table" or sys.stdout.isatty()):
+        facts = {name: getattr(found, name) for name in ("rows", "snapshot", "built_at")}
+        print(f"{found.table}: {found.description}")
+        print(f"one row for each {', '.join(found.grain)}")
+        print(", ".join(f"{n.replace('_', ' ')} {v}" for n, v in facts.items() if v is not None))
+        show(as_rows(found.columns), "table", columns=("name", "type", "description"))
+    else:
+        show(found, format)
