@@ -113,6 +113,9 @@ class Settings:
     archive_ttl: timedelta = _setting(
         timedelta(days=400), "How long archived offers are kept; archived orders go with theirs."
     )
+    snapshots_ttl: timedelta = _setting(
+        timedelta(days=1), "How long older snapshots of the lake's tables can be looked at."
+    )
     log_ttl: timedelta = _setting(timedelta(days=7), "How long processed events stay in the log.")
     log_bytes_max: int = _setting(
         20 * GIB, "Largest log; old processed events go first, then the collector answers 503."
