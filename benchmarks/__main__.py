@@ -7,7 +7,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from benchmarks import collector, latency, limits, machine, offers, processor, report
+from benchmarks import (
+    collector,
+    days,
+    freshness,
+    gold,
+    landing,
+    latency,
+    limits,
+    machine,
+    offers,
+    processor,
+    report,
+)  # fmt: skip
 from benchmarks.events import COUNT, COUNT_QUICK, events_file
 from benchmarks.figures import Bench, Figure, medians
 from benchmarks.processes import ROOT, RunFailed
@@ -30,6 +42,10 @@ JOBS = {
     processor.JOB: Job(processor.measure, "Processor", processor),
     offers.JOB: Job(offers.measure, "Offers job", offers),
     latency.JOB: Job(latency.measure, "Event to offer", latency),
+    landing.JOB: Job(landing.measure, "Land and silver", landing),
+    gold.JOB: Job(gold.measure, "Gold jobs", gold),
+    days.JOB: Job(days.measure, "One more day", days),
+    freshness.JOB: Job(freshness.measure, "Event to gold", freshness),
 }
 
 

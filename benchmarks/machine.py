@@ -11,7 +11,10 @@ import apsw
 from benchmarks.peers import environment
 from benchmarks.processes import ROOT
 
-_OURS = ("msgspec", "apsw", "rocksdict", "zstandard", "uvicorn", "uvloop", "httptools", "starlette")
+_OURS = (
+    "msgspec", "apsw", "rocksdict", "zstandard", "uvicorn", "uvloop", "httptools", "starlette",
+    "duckdb", "pyiceberg", "pyarrow",
+)  # fmt: skip
 _PEERS = ("orjson", "bytewax", "pyspark")
 
 

@@ -60,7 +60,7 @@ class Failed(NamedTuple):
 
 @dataclass
 class IntakeReport:
-    """What became of the files. `direct`: this process wrote the log itself."""
+    """What became of the files. `direct`: this process wrote the log itself, or could have."""
 
     loaded: list[LoadedFile] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
@@ -119,10 +119,10 @@ class _Intake:
         self._raw = settings.data_dir / "raw"
         self._run_dir = settings.data_dir / "run"
         self._patience = Patience(settings.intake_settle)
+        self.report = IntakeReport(direct=not supervised and not self._collector_runs())
         self._loaded = self._failed = self._waiting = 0
         self._error = ""
         self._beat_at = float("-inf")
-        self.report = IntakeReport()
         for topic in DROPPED_TOPICS:
             (self._raw / topic).mkdir(parents=True, exist_ok=True)
             mapping_for(self._raw, topic)

@@ -11,11 +11,15 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults.kills import VICTIMS, Victim
+from tests.faults.kills import Victim
 from tests.faults.snapshot import Difference
 from tests.faults.strace import Point, spread, why_not
+from tests.faults.victims import VICTIMS
 
-POINTS = {"collector": 115, "processor": 115, "notifier": 90, "poisoned processor": 20}
+POINTS = {
+    "collector": 115, "processor": 115, "notifier": 90, "poisoned processor": 20,
+    "intake": 40, "lander": 100, "builder": 100, "maintenance": 100,
+}  # fmt: skip
 RECOVERIES = 15
 RESULTS = ("<!-- results -->\n", "<!-- end of results -->\n")
 

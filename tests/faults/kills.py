@@ -82,15 +82,23 @@ class Victim(ABC):
     def kill(self, *points: Point) -> Outcome:
         """Run the stage to each of `points` in turn, then to its end, and compare."""
         data_dir = self._copy()
-        kills = sum(self.run_once(data_dir, partial(killed_at, p)) == KILLED for p in points)
+        kills, seen = 0, list[str]()
+        for point in points:
+            kills += self.run_once(data_dir, partial(killed_at, point)) == KILLED
+            seen += self.readers_see(data_dir)
         self.finish(data_dir)
-        outcome = Outcome(kills, self.judge(data_dir))
+        difference = self.judge(data_dir)
+        outcome = Outcome(kills, difference._replace(unbalanced=[*difference.unbalanced, *seen]))
         if not outcome.difference:
             shutil.rmtree(data_dir)
         return outcome
 
     def judge(self, data_dir: Path) -> Difference:
         return compare(self.wanted, snapshot(data_dir))
+
+    def readers_see(self, data_dir: Path) -> list[str]:
+        """What is wrong with what readers see right after a kill; most stages have no readers."""
+        return []
 
     def _count(self, data_dir: Path) -> dict[str, int]:
         trace = self._folder / "trace"
@@ -237,9 +245,3 @@ def requests() -> list[list[Request]]:
         groups.insert(9 * (n + 1), at_once)
     assert all(events_of(r) or r.path == "/v1/batch" for group in groups for r in group)
     return groups
-
-
-VICTIMS: dict[str, type[Victim]] = {
-    victim.name: victim
-    for victim in (CollectorVictim, ProcessorVictim, NotifierVictim, PoisonedProcessorVictim)
-}

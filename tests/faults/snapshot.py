@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from tests.faults.lake import Thing, in_lake
 
 from shopstream.errors import DataDirError
 from shopstream.ledger import check
@@ -25,9 +26,6 @@ _PLAIN = _CODES.keys() - {
 
 _OF_REPETITIONS = ("duplicate", "derived", "quarantined")
 """Outcomes that the ledger counts for each sending of an event, also of one without an answer."""
-
-Thing = tuple[str, ...]
-"""What kind of thing it is, then what it is."""
 
 
 class Snapshot(NamedTuple):
@@ -50,7 +48,7 @@ class Difference(NamedTuple):
 
 
 def snapshot(data_dir: Path) -> Snapshot:
-    """What the tables, the archive and the outbox in `data_dir` hold; no stage may be running."""
+    """What tables, archive, outbox and lake in `data_dir` hold; no stage may be running."""
     things: Counter[Thing] = Counter()
     ledger: dict[Thing, int] = {}
     for folder in sorted((data_dir / "tables").glob("[0-9]*")):
@@ -64,6 +62,7 @@ def snapshot(data_dir: Path) -> Snapshot:
             tables.close()
     things.update(_in_archive(data_dir / "archive"))
     things.update(_in_outbox(data_dir))
+    things.update(in_lake(data_dir))
     return Snapshot(things, ledger, check(Settings(data_dir=data_dir)).differences)
 
 

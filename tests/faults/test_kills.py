@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tests.faults.kills import VICTIMS, Victim
+from tests.faults.kills import Victim
 from tests.faults.snapshot import compare
 from tests.faults.strace import Point, why_not
+from tests.faults.victims import VICTIMS
 
 pytestmark = pytest.mark.slow
 
@@ -14,6 +15,7 @@ SAMPLE: dict[str, list[tuple[str, float]]] = {
     "processor": [("write", 0.3), ("write", 0.8), ("rename", 0.9), ("fsync", 1), ("fdatasync", 1)],
     "notifier": [("pwrite64", 0.4), ("write", 0.5), ("fsync", 0.8)],
     "poisoned processor": [("write", 0.6)],
+    "intake": [("rename", 0.3), ("write", 0.5)],
 }
 """Which system call, and how far into the run: 0.5 is the middle one of all such calls."""
 

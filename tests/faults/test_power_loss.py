@@ -10,11 +10,12 @@ from random import Random
 import apsw
 import msgspec
 import pytest
-from tests.faults.kills import VICTIMS, Victim, append
+from tests.faults.kills import Victim, append
 from tests.faults.powerloss import Call, Disk, calls_in, traced
 from tests.faults.shop import entries
 from tests.faults.snapshot import compare, snapshot
 from tests.faults.stages import make_shop, run
+from tests.faults.victims import VICTIMS
 
 from shopstream.engine import open_engine
 from shopstream.errors import ShopstreamError

@@ -115,8 +115,7 @@ def intake(
     report = run_intake(found, until_idle=until_idle, supervised=bool(supervised_by))
     if until_idle:
         say(str(report))
-        if report.loaded:
-            settle(found, direct=report.direct, write=alert)
+        settle(found, direct=report.direct, write=alert)
         if report.failed:
             raise typer.Exit(1)
 
@@ -140,7 +139,9 @@ def status(data_dir: DataDir = None, format: Format = None) -> None:
 def check(data_dir: DataDir = None, format: Format = None) -> None:
     """Prove that received = accepted + duplicate + quarantined, everywhere.
 
-    Exits 1 and shows the difference where anything doesn't add up.
+    In the lake, too: every file is as it was written, and bronze, silver and gold
+    hold what they were made of. Exits 1 and shows the difference where anything
+    doesn't add up.
 
     \b
     Examples:
@@ -153,6 +154,8 @@ def check(data_dir: DataDir = None, format: Format = None) -> None:
     show(report, format, check_rows)
     for difference in report.differences:
         say(f"difference: {difference}")
+    for left_out in report.lake.uncompared if report.lake else ():
+        say(f"not compared: {left_out}")
     if not report.balanced:
         raise typer.Exit(1)
     waiting = sum(counts.waiting for counts in report.topics.values())

@@ -1,0 +1,29 @@
+"""All stages that can be killed, by name."""
+
+from tests.faults.kills import (
+    CollectorVictim,
+    NotifierVictim,
+    PoisonedProcessorVictim,
+    ProcessorVictim,
+    Victim,
+)
+from tests.faults.lake_kills import (
+    BuilderVictim,
+    IntakeVictim,
+    LanderVictim,
+    MaintenanceVictim,
+)
+
+VICTIMS: dict[str, type[Victim]] = {
+    victim.name: victim
+    for victim in (
+        CollectorVictim,
+        ProcessorVictim,
+        NotifierVictim,
+        PoisonedProcessorVictim,
+        IntakeVictim,
+        LanderVictim,
+        BuilderVictim,
+        MaintenanceVictim,
+    )
+}
