@@ -190,8 +190,11 @@ def arrivals(draw: st.DrawFn, source: str) -> list[list[Row]]:
     events = draw(st.lists(EVENTS[source], max_size=12))
     if "position" in SOURCES[source].types:
         for position, rows in enumerate(events):
-            place = {"position": position // 2, "n": position % 2}
-            place["received_at"] = MIDNIGHT + timedelta(hours=position)
+            place: Row = {
+                "position": position // 2,
+                "n": position % 2,
+                "received_at": MIDNIGHT + timedelta(hours=position),
+            }
             events[position] = [{"source": "http", **row, **place} for row in rows]
     pieces = st.integers(0, 3)
     cut: list[list[Row]] = [[], [], [], []]
