@@ -116,6 +116,17 @@ class Settings:
     snapshots_ttl: timedelta = _setting(
         timedelta(days=1), "How long older snapshots of the lake's tables can be looked at."
     )
+    lake: bool = _setting(True, "`up` also lands what arrives in the lake and builds its tables.")
+    land_every: timedelta = _setting(
+        timedelta(seconds=60), "How long an event may wait before it is landed in the lake."
+    )
+    land_events_max: int = _setting(
+        500_000, "So many events that wait are landed at once; most events of a file in the lake."
+    )
+    bronze_ttl: timedelta = _setting(
+        timedelta(0),
+        "How long landed files are kept; 0s is for ever. What is built from them stays.",
+    )
     log_ttl: timedelta = _setting(timedelta(days=7), "How long processed events stay in the log.")
     log_bytes_max: int = _setting(
         20 * GIB, "Largest log; old processed events go first, then the collector answers 503."
@@ -134,6 +145,8 @@ class Settings:
             ("port", "0 to 65535", 0 <= self.port <= 65_535),
             ("shards", "0 to 64", 0 <= self.shards <= 64),
             ("batch_events", "1 to 1000000", 1 <= self.batch_events <= 1_000_000),
+            ("land_every", "at least 1s", self.land_every.total_seconds() >= 1),
+            ("land_events_max", "1 to 5000000", 1 <= self.land_events_max <= 5_000_000),
             ("notify_tries_max", "at least 1", self.notify_tries_max >= 1),
             ("sql_timeout", "at least 1s", self.sql_timeout.total_seconds() >= 1),
             ("sql_memory", "at least 67108864", self.sql_memory >= 64 * MIB),

@@ -121,6 +121,23 @@ def intake(
 
 
 @app.command()
+def lander(
+    until_idle: UntilIdle = False, data_dir: DataDir = None, supervised_by: SupervisedBy = 0
+) -> None:
+    """Run the lander alone: log in, files of the lake out (bronze/).
+
+    \b
+    Examples:
+      $ shopstream lander
+      $ shopstream lander --until-idle
+    """
+    from shopstream.lander import run_lander
+
+    end_with(supervised_by)
+    run_lander(logged(data_dir), until_idle=until_idle)
+
+
+@app.command()
 def status(data_dir: DataDir = None, format: Format = None) -> None:
     """Show each stage: whether it runs, how fast, how far behind.
 

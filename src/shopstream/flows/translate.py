@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from shopstream.domain.dialects import Unreadable, read_ga4, read_segment
+from shopstream.domain.dialects import read_message
 from shopstream.domain.validation import units_of
 from shopstream.events import Entry, Rejection
 from shopstream.flows.work import DERIVED, Work
 
-_READ = {"segment": read_segment, "ga4": read_ga4}
 Refuse = Callable[[Rejection, Entry, int, Work], None]
 
 
@@ -19,13 +18,11 @@ def translate(entry: Entry, work: Work, refuse: Refuse) -> Iterator[Entry]:
     What can't be read is refused as it came. The ledger counts the events that a message makes
     beyond the one that it is as derived, so that received + derived adds up in each topic.
     """
-    read = _READ[entry.dialect]
     found: dict[str, list[bytes]] = {}
     for n, raw in enumerate(entry.events):
-        try:
-            events = read(raw, entry.context, entry.received_us)
-        except Unreadable as e:
-            refuse(Rejection(topic=entry.topic, failures=e.failures, raw=raw), entry, n, work)
+        events = read_message(entry, raw)
+        if isinstance(events, Rejection):
+            refuse(events, entry, n, work)
             continue
         moved: dict[str, int] = {entry.topic: -1}
         for topic, event in events:

@@ -37,6 +37,8 @@ class FolderLake:
         path.unlink(missing_ok=True)
         with suppress(OSError):
             path.parent.rmdir()  # a day's folder goes with its last file
+            if path.parent.name.startswith("hour="):
+                path.parent.parent.rmdir()
 
     def names(self, prefix: str) -> Iterable[str]:
         found = self._path(prefix).rglob("*.json") if prefix else self._root.rglob("*.json")

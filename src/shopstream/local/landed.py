@@ -7,13 +7,14 @@ repeats the ranges that it had written down, and nothing is there twice or missi
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
 import apsw
 
+from shopstream.domain.landing import NewFile, Range
 from shopstream.errors import Busy, DataDirError
 from shopstream.local.datadir import make_folder, sync_folder, take_lock
 from shopstream.local.sqlite import transaction
@@ -36,28 +37,6 @@ CREATE TABLE IF NOT EXISTS tally (
     events INTEGER NOT NULL, PRIMARY KEY (day, topic, source, reason)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gaps (first INTEGER PRIMARY KEY, after INTEGER NOT NULL);
 """
-
-
-class Range(NamedTuple):
-    """Log positions [first, after), both starts of rows."""
-
-    first: int
-    after: int
-
-
-class NewFile(NamedTuple):
-    """A file of a range that is not committed yet. `name` is relative to the data directory, `days`
-    are the event days ('YYYY-MM-DD') in it, sorted; for `quarantine` the arrival day. `arrived` is
-    the arrival hour, 'YYYY-MM-DDTHH'.
-    """
-
-    name: str
-    topic: str
-    rows: int
-    bytes: int
-    sha256: str
-    days: list[str]
-    arrived: str
 
 
 class File(NamedTuple):
@@ -179,9 +158,11 @@ class Landed:
             self._db.executemany("INSERT INTO intent VALUES (?, ?)", ranges)
 
     def commit(
-        self, landed: Range, files: Sequence[NewFile], tally: Mapping[TallyKey, int]
+        self, landed: Range, files: Sequence[NewFile], tally: Iterable[tuple[TallyKey, int]]
     ) -> None:
-        """Take in the files of the first range intended, whose names are on disk for good."""
+        """Take in the files of the first range intended, whose names are on disk for good, and
+        add its units to the tally.
+        """
         with self._changing():
             if landed.first != self.position() or self.intent()[:1] != [landed]:
                 raise ValueError(f"{landed} is not what comes next")
@@ -197,7 +178,7 @@ class Landed:
             self._db.executemany(
                 "INSERT INTO tally VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET events = events + excluded.events",
-                [(*key, units) for key, units in tally.items()],
+                [(*key, units) for key, units in tally],
             )
             self._db.execute("DELETE FROM intent WHERE first = ?", (landed.first,))
             self._move(landed.after)

@@ -16,6 +16,7 @@ import apsw
 import msgspec
 import zstandard
 
+from shopstream.domain.landing import Extent
 from shopstream.domain.partition import split
 from shopstream.errors import Busy, LogBroken, LogFull
 from shopstream.events import Entry
@@ -24,6 +25,7 @@ from shopstream.local.sqlite import transaction
 from shopstream.ports import Row
 
 READ_BYTES_MAX = 32 * 1024 * 1024
+ROWS_BYTES_MAX, ROWS_MAX = 8 * 1024 * 1024, 10_000
 INFLATED_BYTES_MAX = 1024 * 1024 * 1024
 ROOM_SEEN_S = 0.5
 """How long what was seen of the free disk holds."""
@@ -175,6 +177,47 @@ class SqliteLog:
                 break
         found.close()
         return rows
+
+    def rows(self, first: int, after: int) -> Iterator[Row]:
+        """All rows in [first, after), both starts of rows, with the events of all shards, those of
+        shard 0 first. A few at a time: nothing is held open in between.
+        """
+        while first < after:
+            size_read = 0
+            found = self._db.execute(
+                "SELECT position, next, watermark_us, size, body FROM rows"
+                " WHERE position >= ? AND position < ? ORDER BY position",
+                (first, after),
+            )
+            rows = []
+            for start, end, watermark_us, size, body in found:
+                rows.append((start, end, watermark_us, body))
+                size_read += size
+                if size_read >= ROWS_BYTES_MAX or len(rows) >= ROWS_MAX:
+                    break
+            found.close()
+            if not rows or rows[0][0] != first:
+                raise LogBroken(f"the log lacks its row at {first}")
+            for start, end, watermark_us, body in rows:
+                yield Row(start, end, self._entries(body), watermark_us)
+            first = rows[-1][1]
+
+    def _entries(self, body: bytes) -> list[Entry]:
+        entries: list[Entry] = []
+        for part in _decode_parts(body):
+            if part:
+                inflated = self._inflate(part, max_output_size=INFLATED_BYTES_MAX)
+                entries += _decode_entries(inflated)
+        return entries
+
+    def extents(self, position: int, rows_max: int) -> list[Extent]:
+        """Where rows from `position` on are, without what is in them."""
+        found = self._db.execute(
+            "SELECT position, next, appended_us, size FROM rows WHERE position >= ?"
+            " ORDER BY position LIMIT ?",
+            (position, rows_max),
+        )
+        return [Extent(*row) for row in found]
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
