@@ -43,18 +43,23 @@ to_cut AS (
     WHERE session_id IS NULL
 ),
 
-arrived AS (
+visits AS (
     SELECT
         to_cut.day, to_cut.user_id, bronze_clicks.event_id, bronze_clicks.session_id,
-        bronze_clicks.timestamp,
-        ROW_NUMBER() OVER (
-            PARTITION BY to_cut.day, to_cut.user_id, bronze_clicks.event_id
-            ORDER BY bronze_clicks.position, bronze_clicks.n
-        ) AS arrival
+        bronze_clicks.timestamp
     FROM bronze_clicks
     INNER JOIN to_cut
         ON CAST(bronze_clicks.timestamp AS DATE) = to_cut.day
         AND bronze_clicks.user_id = to_cut.user_id
+    LEFT JOIN repeated
+        ON to_cut.day = repeated.day AND to_cut.user_id = repeated.user_id
+        AND bronze_clicks.event_id = repeated.event_id
+    WHERE repeated.event_id IS NULL
+    UNION ALL
+    SELECT ranked.day, ranked.user_id, ranked.event_id, ranked.session_id, ranked.timestamp
+    FROM ranked
+    INNER JOIN to_cut ON ranked.day = to_cut.day AND ranked.user_id = to_cut.user_id
+    WHERE ranked.arrival = 1
 ),
 
 -- A click that names a session begins a stretch; one that doesn't goes on with what was before it.
@@ -69,8 +74,7 @@ begun AS (
             ) + INTERVAL '30' MINUTE THEN 0
             ELSE 1
         END AS begins
-    FROM arrived
-    WHERE arrival = 1
+    FROM visits
 ),
 
 numbered AS (
