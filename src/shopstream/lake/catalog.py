@@ -1,0 +1,266 @@
+"""The Iceberg catalog (SQLite) and the tables in it: made of the models, replaced day by day.
+
+The builder is the one writer. A commit is one snapshot: what it replaces and what it brings change
+together, and its summary holds the checkpoint of the table (`Checkpoint`), so that a build that was
+killed at any moment is simply repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from shopstream.errors import DataDirError
+from shopstream.lake.model import NAMESPACE, Model
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.partitioning import PartitionSpec
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot, Summary
+    from pyiceberg.types import IcebergType
+
+LANDED, DAYS, UPSTREAM = "shopstream.landed", "shopstream.days", "shopstream.upstream"
+ALL_DAYS = "all"
+"""Among the days that a snapshot replaced: every one."""
+_PROPERTIES = {
+    "format-version": "2",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "10",
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "20",
+}
+
+
+class Checkpoint(Struct, frozen=True):
+    """What a snapshot says of how it came about.
+
+    `landed` is how far the table has read its source, `days` what it replaced (ISO dates or
+    `ALL_DAYS`), `upstream` the snapshots of the tables it was made of.
+    """
+
+    landed: str
+    days: Collection[str]
+    upstream: dict[str, int]
+
+    def properties(self) -> dict[str, str]:
+        return {
+            LANDED: self.landed,
+            DAYS: msgspec.json.encode(sorted(self.days)).decode(),
+            UPSTREAM: msgspec.json.encode(self.upstream).decode(),
+        }
+
+
+class Committed(Struct, frozen=True):
+    """What a commit came to: the snapshot, the catalog's new pointer, files gone (lake names)."""
+
+    snapshot: int
+    metadata: str
+    gone: list[str]
+
+
+def open_catalog(data_dir: Path) -> Catalog:
+    """The catalog in a data directory, made when there is none. Raises DataDirError."""
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    lake = (data_dir / "lake").resolve()
+    lake.mkdir(parents=True, exist_ok=True)
+    try:
+        catalog = SqlCatalog(
+            "lake",
+            uri=f"sqlite:///{lake / 'catalog.db'}",
+            warehouse=(lake / "warehouse").as_uri(),
+            pool_pre_ping="false",
+        )
+        catalog.create_namespace_if_not_exists(NAMESPACE)
+    except Exception as e:
+        raise DataDirError(f"{lake / 'catalog.db'} can't be opened: {e}") from e
+    return catalog
+
+
+def pointers(data_dir: Path) -> dict[str, str]:
+    """Where the catalog says each table's metadata is; {} without a catalog. Reads SQLite only."""
+    import apsw
+
+    path = data_dir / "lake" / "catalog.db"
+    if not path.exists():
+        return {}
+    try:
+        con = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        con.set_busy_timeout(10_000)
+        try:
+            return dict(
+                con.execute(
+                    "SELECT table_name, metadata_location FROM iceberg_tables"
+                    " WHERE table_namespace = ?",
+                    (NAMESPACE,),
+                )
+            )
+        finally:
+            con.close()
+    except apsw.SQLError:
+        return {}  # made, and killed before its tables were
+
+
+def open_table(catalog: Catalog, model: Model, lake: Path) -> Table:
+    """The model's table, made when there is none; columns that the model has gained are added."""
+    from pyiceberg.exceptions import NoSuchTableError
+
+    name = f"{NAMESPACE}.{model.name}"
+    try:
+        table = catalog.load_table(name)
+    except NoSuchTableError:
+        return catalog.create_table(
+            name,
+            _schema(model),
+            location=(lake / "warehouse" / model.name).as_uri(),
+            partition_spec=_spec(model),
+            properties=_PROPERTIES,
+        )
+    _take_new_columns(table, model)
+    return table
+
+
+def _schema(model: Model) -> Schema:
+    from pyiceberg.schema import Schema
+    from pyiceberg.types import NestedField
+
+    return Schema(
+        *(
+            NestedField(n, column.name, iceberg_type(column.type), doc=column.description)
+            for n, column in enumerate(model.columns, 1)
+        )
+    )
+
+
+def _spec(model: Model) -> PartitionSpec:
+    from pyiceberg.partitioning import PartitionField, PartitionSpec
+    from pyiceberg.transforms import IdentityTransform
+
+    if model.partition is None:
+        return PartitionSpec()
+    place = list(model.types).index(model.partition) + 1
+    return PartitionSpec(PartitionField(place, 1000, IdentityTransform(), model.partition))
+
+
+def _take_new_columns(table: Table, model: Model) -> None:
+    known = {field.name for field in table.schema().fields}
+    new = [column for column in model.columns if column.name not in known]
+    if new:
+        with table.update_schema() as update:
+            for column in new:
+                update.add_column(column.name, iceberg_type(column.type), doc=column.description)
+
+
+def iceberg_type(kind: str) -> IcebergType:
+    """The Iceberg type of a model's type."""
+    from pyiceberg import types
+
+    if kind.startswith("DECIMAL"):
+        precision, scale = kind[len("DECIMAL(") : -1].split(",")
+        return types.DecimalType(int(precision), int(scale))
+    return {
+        "VARCHAR": types.StringType(),
+        "BIGINT": types.LongType(),
+        "INTEGER": types.IntegerType(),
+        "DOUBLE": types.DoubleType(),
+        "BOOLEAN": types.BooleanType(),
+        "DATE": types.DateType(),
+        "TIMESTAMP": types.TimestampType(),
+    }[kind]
+
+
+def field_ids(table: Table) -> dict[str, int]:
+    """The id of each column, which Parquet files are to carry."""
+    return {field.name: field.field_id for field in table.schema().fields}
+
+
+def replace_days(
+    table: Table,
+    model: Model,
+    days: Collection[str] | None,
+    files: Sequence[Path],
+    checkpoint: Checkpoint,
+    lake: Path,
+) -> Committed:
+    """Put `files` in the place of all rows of `days` (None: of all rows), as one snapshot."""
+    from pyiceberg.io.pyarrow import parquet_file_to_data_file
+
+    gone = []
+    if table.current_snapshot() is not None and (days is None or days):
+        where = "true"
+        if days is not None and model.partition:
+            where = f"{model.partition} IN ({', '.join(repr(day) for day in sorted(days))})"
+        gone = [task.file for task in table.scan(row_filter=where).plan_files()]
+    with table.transaction() as tx:
+        update = tx.update_snapshot(snapshot_properties=checkpoint.properties())
+        # The files of a day hold that day only, so whole files go: no row is read.
+        with update.overwrite() as change:
+            for file in gone:
+                change.delete_data_file(file)
+            for path in files:
+                change.append_data_file(
+                    parquet_file_to_data_file(table.io, table.metadata, path.as_uri())
+                )
+    snapshot = table.current_snapshot()
+    if snapshot is None:
+        raise DataDirError(f"{model.name}: the commit left no snapshot")
+    names = [lake_name(file.file_path, lake) for file in gone]
+    return Committed(snapshot.snapshot_id, table.metadata_location, names)
+
+
+def lake_name(path: str, lake: Path) -> str:
+    """A data file as `current.json` names it. Raises DataDirError for one outside the lake."""
+    from urllib.parse import unquote
+
+    plain = Path(unquote(path.removeprefix("file://")))
+    if not plain.is_relative_to(lake):
+        raise DataDirError(f"{path} is not in {lake}: the data directory was moved; see docs")
+    return str(plain.relative_to(lake))
+
+
+def planned(table: Table, lake: Path) -> tuple[list[str], int]:
+    """The data files of the newest snapshot, as lake names, and their rows."""
+    tasks = list(table.scan().plan_files())
+    names = sorted(lake_name(task.file.file_path, lake) for task in tasks)
+    return names, sum(task.file.record_count for task in tasks)
+
+
+def checkpoint_of(table: Table) -> Checkpoint:
+    """What the newest snapshot says; empty when there is none."""
+    snapshot = table.current_snapshot()
+    return _checkpoint(snapshot.summary) if snapshot else Checkpoint("", (), {})
+
+
+def days_since(table: Table, snapshot_id: int) -> set[str] | None:
+    """The days replaced after `snapshot_id`, or None when that is not known any more."""
+    found: set[str] = set()
+    for snapshot in _ancestors(table):
+        if snapshot.snapshot_id == snapshot_id:
+            return found
+        days = _checkpoint(snapshot.summary).days
+        if ALL_DAYS in days:
+            return None
+        found.update(days)
+    return None
+
+
+def _ancestors(table: Table) -> Iterable[Snapshot]:
+    from pyiceberg.table.snapshots import ancestors_of
+
+    return ancestors_of(table.current_snapshot(), table.metadata)
+
+
+def _checkpoint(summary: Summary | None) -> Checkpoint:
+    said = summary.additional_properties if summary else {}
+    get = said.get
+    return Checkpoint(
+        get(LANDED) or "",
+        msgspec.json.decode(get(DAYS) or '["all"]', type=list[str]),
+        msgspec.json.decode(get(UPSTREAM) or "{}", type=dict[str, int]),
+    )

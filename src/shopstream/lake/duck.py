@@ -1,0 +1,31 @@
+"""DuckDB as the builder uses it: UTC, bounded memory, no extension fetched, a place to spill to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+def connect_duck(memory_bytes: int, temp_dir: Path, threads: int = 0) -> duckdb.DuckDBPyConnection:
+    """A connection of its own in memory. What needs more than `memory_bytes` goes to `temp_dir`.
+
+    `threads` 0 is one for each processor. Row order is not kept: no model depends on it.
+    """
+    import duckdb
+
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{memory_bytes}B",
+        "temp_directory": str(temp_dir),
+        "preserve_insertion_order": False,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    if threads:
+        config["threads"] = threads
+    con = duckdb.connect(config=config)
+    con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET enable_progress_bar = false")
+    return con
