@@ -264,9 +264,9 @@ def test_lines_of_an_order_are_numbered_and_only_the_first_has_what_the_order_sa
             'EUR' AS currency, 'paid' AS status, NULL AS payment_method, NULL AS timestamp,
             '{"a":1}' AS payload, '{"b":2}' AS extra, [
                 {'product_id': 'p', 'name': NULL, 'category': NULL, 'quantity': 1,
-                 'unit_price': 2.5, 'line': 7, 'extra': NULL},
+                 'unit_price': 2.5, 'line': '7', 'extra': NULL},
                 {'product_id': 'q', 'name': NULL, 'category': NULL, 'quantity': 1,
-                 'unit_price': 1, 'line': NULL, 'extra': '{}'}] AS lines"""
+                 'unit_price': 1, 'line': '9223372036854775808', 'extra': '{}'}] AS lines"""
         )
         found = con.execute(
             "SELECT ordinal, line, product_id, payload, order_extra, order_amount, extra"
