@@ -332,7 +332,7 @@ def _locks(settings: Settings, now_us: int) -> Findings:
     """Locks end with their process, so only a living one that shows no life is a fault."""
     beats = read_heartbeats(settings.data_dir / "run").values()
     known = {beat.get("pid") for beat in beats if alive(beat, now_us)}
-    for name in ("log/writer.lock", "outbox.lock"):
+    for name in ("log/writer.lock", "outbox.lock", "lake/landed.lock"):
         holder = machine.flock_holder(settings.data_dir / name)
         if holder is not None and holder not in known:
             yield Finding(

@@ -10,7 +10,7 @@ from shopstream.settings import Settings
 
 
 class StageStatus(Struct):
-    """One stage. `lag` counts events in the log that a processor has not come to."""
+    """One stage. `lag` counts events in the log that a processor or the lander has not come to."""
 
     stage: str
     running: bool
@@ -34,6 +34,11 @@ class Standing(Struct):
     down: list[str] = []
 
 
+def lake_stages(settings: Settings) -> list[str]:
+    """The stages that the setting `lake` turns on."""
+    return ["lander"] if settings.lake else []
+
+
 def status(settings: Settings) -> list[StageStatus]:
     """Each stage that ever ran on this data directory, and those that should. Raises DataDirError
     when there is none.
@@ -44,13 +49,14 @@ def status(settings: Settings) -> list[StageStatus]:
     log.close()
     beats = read_heartbeats(engine.dir.run)
     names = ["collector", *(f"processor-{n}" for n in range(engine.shards)), "notifier", "intake"]
+    names += lake_stages(settings)
     now_us = time.time_ns() // 1000
     return [_status(name, beats.get(name, {}), end, now_us) for name in names]
 
 
 def _status(name: str, beat: Heartbeat, end: int, now_us: int) -> StageStatus:
-    processes = name.startswith("processor")
-    position = int(beat.get("position", 0)) if processes else end
+    reads_log = name == "lander" or name.startswith("processor")
+    position = int(beat.get("position", 0)) if reads_log else end
     at_us = int(beat.get("at_us", 0))
     shown = [k for k in _DETAIL if beat.get(k)]
     return StageStatus(
@@ -67,7 +73,7 @@ def _status(name: str, beat: Heartbeat, end: int, now_us: int) -> StageStatus:
 
 _DETAIL = (
     "offers", "alerts", "quarantined", "duplicate", "pending", "delivered", "dead", "rejected",
-    "loaded", "failed", "waiting", "error",
+    "loaded", "failed", "waiting", "files", "error",
 )  # fmt: skip
 
 
@@ -76,6 +82,7 @@ def standing(settings: Settings, shards: int) -> Standing:
     beats = read_heartbeats(settings.data_dir / "run")
     now_us = time.time_ns() // 1000
     names = ["collector", "notifier", "intake", *(f"processor-{n}" for n in range(shards))]
+    names += lake_stages(settings)
     processors = [beats.get(f"processor-{n}", {}) for n in range(shards)]
     end = int(beats.get("collector", {}).get("received", 0))
     positions = [int(beat.get("position", 0)) for beat in processors]

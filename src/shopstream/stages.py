@@ -1,4 +1,4 @@
-"""Have everything that was appended processed, by the running stages or by running them here."""
+"""Have all that was appended processed, or landed, by running stages or by running them here."""
 
 import subprocess
 import sys
@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 from shopstream.engine import Engine, open_engine
-from shopstream.errors import Busy, NotRunning
+from shopstream.errors import Busy, DataDirError, NotRunning
 from shopstream.heartbeats import alive, read_heartbeats
+from shopstream.lander import request_landing, run_lander
 from shopstream.settings import Settings
 
 WAIT_S = 0.1
@@ -36,6 +37,54 @@ def settle(
         _run_notifier(settings, write)
     else:
         _wait(engine, on_wait)
+
+
+def land(settings: Settings, *, wait_s: float | None = None) -> int:
+    """Return when all that the log now holds is landed in the lake: here, unless a lander runs,
+    which is then asked and waited for, up to `wait_s` if given. Returns the position landed up to.
+
+    Raises NotRunning when the lander does not get on.
+    """
+    engine = open_engine(settings)
+    log = engine.read_log()
+    end = log.end()
+    log.close()
+    if (position := _landed_to(engine)) >= end:
+        return position
+    try:
+        run_lander(settings, until_idle=True)
+    except Busy:
+        request_landing(engine.dir.run)
+        _wait_for_landing(engine, end, wait_s)
+    return _landed_to(engine)
+
+
+def _wait_for_landing(engine: Engine, end: int, wait_s: float | None) -> None:
+    began = moved = time.monotonic()
+    last = -1
+    while (position := _landed_to(engine)) < end:
+        now = time.monotonic()
+        if wait_s is not None and now - began > wait_s:
+            return
+        if position != last:
+            last, moved = position, now
+        elif now - moved > STALLED_S:
+            raise NotRunning(
+                f"{end - position} events wait to be landed and the lander doesn't move;"
+                " see `shopstream status`"
+            )
+        time.sleep(WAIT_S)
+
+
+def _landed_to(engine: Engine) -> int:
+    try:
+        landed = engine.read_landed()
+    except DataDirError:
+        return 0
+    try:
+        return landed.position()
+    finally:
+        landed.close()
 
 
 def _run_processors(settings: Settings, shards: int) -> None:

@@ -1,4 +1,4 @@
-"""`shopstream up`: collector, processors, notifier and intake as processes that are started again.
+"""`shopstream up`: all stages as processes that are started again.
 
 A stage that ends is restarted after a pause that grows to 10 seconds while it keeps ending at once,
 however often: a full disk may be noticed late, and heals. Stopping goes with the stream: first no
@@ -18,7 +18,7 @@ from pathlib import Path
 from shopstream.engine import open_engine
 from shopstream.errors import Busy, ConfigError
 from shopstream.heartbeats import Heartbeat, alive, read_heartbeats
-from shopstream.monitoring import Standing, standing
+from shopstream.monitoring import Standing, lake_stages, standing
 from shopstream.rules_file import load_rules
 from shopstream.settings import Settings
 
@@ -143,6 +143,7 @@ def _stages(settings: Settings, shards: int) -> list[_Stage]:
         _Stage(f"processor-{n}", [*run, "processor", "--shard", str(n), *common, *supervised])
         for n in range(shards)
     ]
+    stages += [_Stage(name, [*run, name, *common, *supervised]) for name in lake_stages(settings)]
     stages.append(_Stage("collector", [*run, "collector", *listen, *common, *supervised]))
     stages.append(_Stage("intake", [*run, "intake", *common, *supervised]))
     return stages

@@ -102,6 +102,8 @@ class Metrics(Collector):
         yield _gauge("shopstream_disk_free_bytes", "Free on the disk.", health.disk_free_bytes)
         yield _gauge("shopstream_lag_events", "Events not processed yet.", health.lag_events)
         yield _gauge("shopstream_lag_seconds", "How long the oldest has waited.", health.lag_s)
+        if (lander := health.stages.get("lander")) and lander.lag_events is not None:
+            yield _gauge("shopstream_not_landed_events", "Events not landed.", lander.lag_events)
         yield _gauge("shopstream_delivering", "1 while events are delivered.", health.delivering)
 
     def _of_processors(self) -> Iterator[Metric]:
@@ -110,7 +112,7 @@ class Metrics(Collector):
             "shopstream_processor_lag_events", "Events it has not processed.", labels=["stage"]
         )
         for name, stage in self._watch.health.stages.items():
-            if stage.lag_events is not None:
+            if name in beats and stage.lag_events is not None:
                 lag.add_metric([name], stage.lag_events)
         yield lag
         for field, meaning in _OF_PROCESSORS.items():

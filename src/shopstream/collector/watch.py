@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 STUCK_S = 10.0
 """A processor that stays at one position for so long while events wait is stuck."""
+NOT_LANDED_S = 60.0
+"""The same for the lander, beyond the time that events may wait for it (`land_every`)."""
 LAGGING_S = 10.0
 """Events that wait longer than this make the state `degraded`."""
 
@@ -76,8 +78,11 @@ class Watch:
             self._reader = None
 
     def synced(self) -> int:
-        """The smallest position that every processor has durably behind it, 0 if unknown."""
-        found = [self.heartbeats.get(name, {}).get("synced") for name in self._processors]
+        """The smallest position that every processor, and the lander where there is to be one, has
+        durably behind it, 0 if unknown.
+        """
+        readers = [*self._processors, *(["lander"] if self._settings.lake else [])]
+        found = [self.heartbeats.get(name, {}).get("synced") for name in readers]
         return min((p if isinstance(p, int) else 0 for p in found), default=0)
 
     def _judge(self, now_us: int) -> Health:
@@ -90,7 +95,7 @@ class Watch:
             positions.append(stage.position or 0)
             if not stage.alive:
                 reasons.append(f"{name} is not running")
-            elif self._stuck(name, stage.position or 0, end):
+            elif self._stuck(name, stage.position or 0, end, STUCK_S):
                 reasons.append(f"{name} has not moved for {STUCK_S:.0f} s while events wait")
         free = _disk_free_bytes(self._settings.data_dir)
         writable = self._writer.broken is None and self._writer.full is None
@@ -104,6 +109,8 @@ class Watch:
         lag_s = self._lag_s(min(positions), now_us) if lag_events > 0 else 0.0
         if lag_s > LAGGING_S:
             reasons.append(f"the oldest unprocessed event has waited {lag_s:.0f} s")
+        if self._settings.lake:
+            reasons += self._landing(stages.setdefault("lander", StageHealth(alive=False)), end)
         for name, stage in stages.items():
             if name == "notifier" and not stage.alive:
                 reasons.append("notifier is not running")
@@ -122,10 +129,10 @@ class Watch:
         )
 
     def _stage(self, name: str, beat: Heartbeat, now_us: int) -> StageHealth:
-        if not name.startswith("processor-"):
+        if name != "lander" and not name.startswith("processor-"):
             return StageHealth(alive=alive(beat, now_us), error=_text(beat.get("error")))
         position = beat.get("position")
-        if not isinstance(position, int):
+        if type(position) is not int:
             return StageHealth(alive=False, error="its heartbeat tells no position")
         return StageHealth(
             alive=alive(beat, now_us),
@@ -134,13 +141,24 @@ class Watch:
             error=_text(beat.get("error")),
         )
 
-    def _stuck(self, name: str, position: int, end: int) -> bool:
+    def _landing(self, lander: StageHealth, end: int) -> list[str]:
+        """What is wrong with landing. Nothing is undelivered by that; but the log keeps what is
+        not landed, and when it is full the collector takes nothing more.
+        """
+        if not lander.alive:
+            return ["lander is not running; the log keeps what is not landed"]
+        patience_s = self._settings.land_every.total_seconds() + NOT_LANDED_S
+        if self._stuck("lander", lander.position or 0, end, patience_s):
+            return [f"lander has not moved for {patience_s:.0f} s while events wait"]
+        return []
+
+    def _stuck(self, name: str, position: int, end: int, stuck_s: float) -> bool:
         now = time.monotonic()
         last, since = self._moved.get(name, (-1, now))
         if position != last or position >= end:
             self._moved[name] = (position, now)
             return False
-        return now - since > STUCK_S
+        return now - since > stuck_s
 
     def _lag_s(self, position: int, now_us: int) -> float:
         try:

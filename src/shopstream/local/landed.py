@@ -127,7 +127,9 @@ class Landed:
         return [Tally(*row) for row in found]
 
     def gaps(self) -> list[Range]:
-        """Positions that the log forgot before they were landed, because `lake` was off."""
+        """Positions that the log had forgotten before they could be landed: what came before
+        landing began, and while `lake` was off.
+        """
         return [Range(*row) for row in self._db.execute("SELECT first, after FROM gaps")]
 
     def totals(self) -> tuple[int, int]:
@@ -184,13 +186,11 @@ class Landed:
             self._move(landed.after)
 
     def skip(self, to: int) -> None:
-        """Begin at `to`, where the log begins: what came before is gone (a gap), or was never
-        asked for (nothing was landed yet). What was intended before it is given up.
+        """Go on at `to`, where the log begins: what came before it is gone, which is kept as a
+        gap. What was intended before it is given up.
         """
-        at = self.position()
         with self._changing():
-            if self.last() or at:
-                self._db.execute("INSERT INTO gaps VALUES (?, ?)", (at, to))
+            self._db.execute("INSERT INTO gaps VALUES (?, ?)", (self.position(), to))
             self._db.execute("DELETE FROM intent")
             self._move(to)
 

@@ -27,13 +27,13 @@ def health(collector: Any) -> tuple[int, dict[str, Any]]:
 
 
 def test_health_is_503_while_no_processor_runs(start_collector: Any) -> None:
-    code, body = health(start_collector())
+    code, body = health(start_collector(lake=False))
     assert (code, body["status"], body["delivering"]) == (503, "down", False)
     assert body["reasons"] == ["processor-0 is not running"]
 
 
 def test_health_is_200_while_a_processor_keeps_up(start_collector: Any) -> None:
-    collector = start_collector()
+    collector = start_collector(lake=False)
     collector.post("/v1/events/clicks", [CLICK] * 3)
     beat(collector, position=3)
     code, body = health(collector)
@@ -43,7 +43,7 @@ def test_health_is_200_while_a_processor_keeps_up(start_collector: Any) -> None:
 
 
 def test_health_tells_how_many_events_wait_and_how_long(start_collector: Any) -> None:
-    collector = start_collector()
+    collector = start_collector(lake=False)
     collector.post("/v1/events/clicks", [CLICK] * 3)
     time.sleep(0.2)
     beat(collector, position=0)
@@ -56,7 +56,7 @@ def test_health_is_503_when_a_processor_stands_still_while_events_wait(
     start_collector: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shopstream.collector.watch.STUCK_S", 0.2)
-    collector = start_collector()
+    collector = start_collector(lake=False)
     collector.post("/v1/events/clicks", [CLICK] * 3)
     beat(collector, position=1)
     assert health(collector)[0] == 200
@@ -70,7 +70,7 @@ def test_health_is_503_when_a_processor_stands_still_while_events_wait(
 
 
 def test_health_is_503_when_a_processor_has_not_spoken_for_long(start_collector: Any) -> None:
-    collector = start_collector()
+    collector = start_collector(lake=False)
     beat(collector, position=0, at_us=time.time_ns() // 1000 - 11_000_000)
     assert health(collector)[0] == 503
     beat(collector, position="x")
@@ -78,7 +78,7 @@ def test_health_is_503_when_a_processor_has_not_spoken_for_long(start_collector:
 
 
 def test_health_asks_every_shard(start_collector: Any) -> None:
-    collector = start_collector(shards=2)
+    collector = start_collector(shards=2, lake=False)
     beat(collector, position=0)
     assert health(collector)[1]["reasons"] == ["processor-1 is not running"]
     beat(collector, "processor-1", position=0)
@@ -86,11 +86,45 @@ def test_health_asks_every_shard(start_collector: Any) -> None:
 
 
 def test_a_fault_that_stops_nothing_is_degraded_and_says_why(start_collector: Any) -> None:
-    collector = start_collector()
+    collector = start_collector(lake=False)
     beat(collector, position=0, error="a rule is odd")
     code, body = health(collector)
     assert (code, body["status"]) == (200, "degraded")
     assert body["reasons"] == ["processor-0: a rule is odd"]
+
+
+def test_a_lander_that_does_not_run_or_get_on_is_told_and_stops_no_delivery(
+    start_collector: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shopstream.collector.watch.NOT_LANDED_S", -0.8)
+    collector = start_collector(land_every="1s")
+    beat(collector, position=0)
+    code, body = health(collector)
+    assert (code, body["status"], body["delivering"]) == (200, "degraded", True)
+    assert body["reasons"] == ["lander is not running; the log keeps what is not landed"]
+    collector.post("/v1/events/clicks", [CLICK] * 3)
+    beat(collector, position=3)
+    beat(collector, "lander", position=1, synced=1)
+    assert health(collector)[1]["status"] == "ok"
+    time.sleep(0.3)
+    beat(collector, "lander", position=1, synced=1)
+    assert "lander has not moved" in health(collector)[1]["reasons"][0]
+    beat(collector, "lander", position=3, synced=3)
+    code, body = health(collector)
+    assert (code, body["status"]) == (200, "ok")
+    assert body["stages"]["lander"] == {"alive": True, "position": 3, "lag_events": 0}
+
+
+@pytest.mark.parametrize("lake", [True, False])
+def test_the_log_keeps_what_is_not_landed_while_there_is_a_lake(
+    start_collector: Any, lake: bool
+) -> None:
+    collector = start_collector(lake=lake)
+    watch = collector.server.collector.watch
+    beat(collector, position=9, synced=9)
+    assert watch.synced() == (0 if lake else 9)
+    beat(collector, "lander", position=5, synced=5)
+    assert watch.synced() == (5 if lake else 9)
 
 
 def test_the_heartbeat_tells_where_the_collector_listens(collector: Any) -> None:
