@@ -16,6 +16,7 @@ SAMPLE: dict[str, list[tuple[str, float]]] = {
     "notifier": [("pwrite64", 0.4), ("write", 0.5), ("fsync", 0.8)],
     "poisoned processor": [("write", 0.6)],
     "intake": [("rename", 0.3), ("write", 0.5)],
+    "lander": [("pwrite64", 0.5), ("rename", 0.4), ("write", 0.6)],
 }
 """Which system call, and how far into the run: 0.5 is the middle one of all such calls."""
 
@@ -52,6 +53,15 @@ def test_the_comparison_sees_what_is_missing_and_what_is_there_twice(tmp_path: P
     difference = compare(wanted, found)
     assert len(difference.lost) == 2
     assert len(difference.doubled) == 1
+
+
+def test_the_lander_of_the_comparison_lands_every_topic_and_rejects(tmp_path: Path) -> None:
+    """Else a comparison of what it lands would prove little."""
+    wanted = VICTIMS["lander"](tmp_path).wanted
+    landed = {thing[1].partition("/")[0] for thing in wanted.things if thing[0] == "bronze"}
+    assert landed == {"clicks", "orders", "carts", "stock", "quarantine"}
+    assert sum(n for thing, n in wanted.things.items() if thing[0] == "bronze") > 300
+    assert {thing[4] for thing in wanted.things if thing[0] == "tally"} >= {"", "json", "total"}
 
 
 def test_the_shop_has_every_kind_of_effect(tmp_path: Path) -> None:
