@@ -21,7 +21,7 @@ from msgspec import Raw, Struct
 from shopstream.domain.canonical import content_id, encode, settle
 from shopstream.domain.currencies import CURRENCIES
 from shopstream.domain.dialects import read_message
-from shopstream.domain.failures import UNREADABLE, Limits
+from shopstream.domain.failures import DEPTH_MAX, UNREADABLE, Limits, too_deep
 from shopstream.domain.validation import (
     Invalid,
     decode_click,
@@ -37,8 +37,6 @@ from shopstream.events import CartLine, Click, Entry, Event, Failure, Order, Rej
 
 QUARANTINE = "quarantine"
 """Topic of the files that hold what was rejected, of whatever topic it was."""
-LOOKED_INTO_BYTES = 2_048
-"""Larger clicks are looked at alone, for how deep they nest."""
 _BAD = (Invalid, InvalidOperation, OverflowError, *UNREADABLE)
 _NOT_POISON = (ShopstreamError, OSError, MemoryError)
 _HOUR_US = 3_600_000_000
@@ -49,12 +47,13 @@ _PRICE = rb"(?:[1-9]\d{0,13}(?:\.\d{1,4})?|0(?:\.(?=\d*[1-9])\d{1,4})?)?"
 _is_price = re.compile(_PRICE).fullmatch
 _are_prices = re.compile(rb"%b(?:,%b)*" % (_PRICE, _PRICE)).fullmatch
 _NULL = b"null"
+_NO_PRICE = Raw()
 
 
 class _PlainClick(Click, forbid_unknown_fields=True, gc=False, omit_defaults=True, kw_only=True):
     """A click in which all fields are known, its price as it is written."""
 
-    price: Raw = Raw()  # type: ignore[assignment]  # decoding and encoding decimals costs a third
+    price: Raw = _NO_PRICE  # type: ignore[assignment]  # decoding and encoding decimals costs a third
 
 
 _decode_plain = msgspec.json.Decoder(_PlainClick).decode
@@ -350,10 +349,12 @@ class _Lander:
         if not clicks:
             return set()
         unfit: set[int] = set()
-        if not plain(b"".join(raws)):
+        together = b"".join(raws)
+        if not plain(together):
             unfit.update(n for n, raw in enumerate(raws) if not plain(raw))
-        if max(map(len, raws)) > LOOKED_INTO_BYTES:
-            unfit.update(n for n, raw in enumerate(raws) if len(raw) > LOOKED_INTO_BYTES)
+        # Each has one object at least, so this many more in all may be too deep in one.
+        if together.count(b"{") + together.count(b"[") - len(raws) >= DEPTH_MAX:
+            unfit.update(n for n, raw in enumerate(raws) if too_deep(raw))
         latest = _time(self._entry.received_us + self._limits.future_us)
         times = [click.timestamp for click in clicks]
         if {time.tzinfo for time in times} != {UTC} or max(times) > latest:
@@ -362,7 +363,7 @@ class _Lander:
         if _NULL in prices:
             for click in clicks:
                 if bytes(click.price) == _NULL:
-                    click.price = Raw()
+                    click.price = _NO_PRICE
             prices = b",".join([cast(bytes, click.price) for click in clicks])
         if not _are_prices(prices):
             unfit.update(n for n, c in enumerate(clicks) if not _is_price(bytes(c.price)))
