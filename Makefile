@@ -1,6 +1,6 @@
 # Needs python3 (3.11 to 3.13) and make; everything else is installed into .venv from the locks.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench faults docs lock clean
+.PHONY: help demo test lint spark bench faults docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,6 +22,8 @@ lint: $(VENV)/.dev ## ruff and mypy --strict
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+spark: $(VENV)/.spark ## also install PySpark, so that `make test` runs the models on it (needs a JDK)
+
 bench: $(VENV)/.dev ## measure this machine; figures go to docs/performance.md
 	$(BIN)/python -m benchmarks
 
@@ -32,14 +34,18 @@ faults: $(VENV)/.dev ## kill every stage at hundreds of system calls (Linux with
 docs: $(VENV)/.dev ## write the references in docs/ from the code
 	$(BIN)/python -m shopstream.reference
 
-# hatchling and editables build the package itself; in the locks they have hashes like the rest.
+# hatchling and editables build the package itself, setuptools builds PySpark; in the locks they
+# have hashes like the rest.
 LOCK := uv pip compile pyproject.toml - --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 # The tools' lock first: they want older releases of some libraries that the package takes too.
-lock: ## resolve requirements.lock and requirements-dev.lock anew (needs uv)
-	printf 'hatchling\neditables\n' | $(LOCK) --upgrade --extra dev --output-file requirements-dev.lock
+lock: ## resolve requirements.lock, requirements-dev.lock and requirements-spark.lock anew (needs uv)
+	printf 'hatchling\neditables\nsetuptools\n' | $(LOCK) --upgrade --extra dev \
+		--output-file requirements-dev.lock
 	printf 'hatchling\neditables\n' | $(LOCK) --upgrade --constraint requirements-dev.lock \
 		--output-file requirements.lock
+	printf 'setuptools\n' | $(LOCK) --upgrade --extra spark --constraint requirements-dev.lock \
+		--output-file requirements-spark.lock
 
 clean: ## remove .venv and what tools leave behind (never a data directory)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
@@ -54,6 +60,11 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.runtime
+
+# PySpark 3.5 comes as source only; it is built with the setuptools of the lock before.
+$(VENV)/.spark: requirements-spark.lock | $(VENV)/.dev
+	$(PIP) install --require-hashes --no-deps --no-build-isolation -r requirements-spark.lock
+	@touch $@
 
 $(BIN)/python:
 	@scripts/make-venv "$(PYTHON)" "$(VENV)"
