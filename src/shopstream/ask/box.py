@@ -22,13 +22,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shopstream.ask.current import view_sql
 from shopstream.ask.files import LakeFiles, live_url, url
 from shopstream.ask.guard import LIVE, Judged, judge, said
 from shopstream.ask.live import LIVE_TABLES
 from shopstream.ask.live import view_sql as live_view_sql
 from shopstream.ask.tables import Published
-from shopstream.errors import SqlError
+from shopstream.errors import DataDirError, SqlError
+from shopstream.lake.current import view_sql
 from shopstream.lake.model import NAMESPACE
 from shopstream.settings import MIB, Settings, show_duration
 
@@ -69,7 +69,7 @@ class Box:
     def __init__(self, settings: Settings, tables: Published) -> None:
         self.settings = settings
         self.tables = tables
-        self._con, self._files = open_box(settings, tables)
+        self._con, self._files, self._broken = open_box(settings, tables)
 
     def judge(self, sql: str) -> Judged:
         """See `guard.judge`."""
@@ -81,9 +81,13 @@ class Box:
         Raises SqlError for SQL that isn't allowed or is wrong, and for a query over the limits;
         DataDirError when a live table is named and there are none, or a file is missing.
         """
-        text = self.judge(sql).text
-        run = _Run(self._con.cursor(), self._files, self.settings, timeout=timeout)
-        return Answer(run, run.bounded(lambda: run.start(text)))
+        con = self._con.cursor()
+        run = _Run(con, self._files, self.settings, timeout=timeout)
+        judged = run.bounded(lambda: judge(con, sql, self.tables.names))
+        for name in judged.tables:
+            if why := self._broken.get(name):
+                raise DataDirError(f"{name} can't be read: {why}; run `shopstream build`")
+        return Answer(run, run.bounded(lambda: run.start(judged.text)))
 
     def close(self) -> None:
         self._con.close()
@@ -167,9 +171,9 @@ class _Run:
 
 def open_box(
     settings: Settings, tables: Published, *, timeout: bool = False
-) -> "tuple[duckdb.DuckDBPyConnection, LakeFiles]":
-    """A connection with a view for each table, walled in. With `timeout`, DuckDB itself ends
-    queries that take longer than `sql_timeout`.
+) -> "tuple[duckdb.DuckDBPyConnection, LakeFiles, dict[str, str]]":
+    """A connection with a view for each table, walled in; the files it reads; and for tables that
+    can't be read, why. With `timeout`, DuckDB itself ends what takes longer than `sql_timeout`.
     """
     import duckdb
 
@@ -180,8 +184,7 @@ def open_box(
         path = Path(folder) / f"{NAMESPACE}.db"
         with duckdb.connect(path) as made:
             made.register_filesystem(files)
-            for statement in _views(tables):
-                made.execute(statement)
+            broken = _make_views(made, files, tables)
         con = duckdb.connect(path, read_only=True)
     con.register_filesystem(files)
     allowed = [url(name) for name in paths] + [live_url(name) for name in LIVE_TABLES]
@@ -204,16 +207,29 @@ def open_box(
         "lock_configuration": "true",
     }.items():
         con.execute(f"SET GLOBAL {name} = {value}")
-    return con, files
+    return con, files, broken
 
 
-def _views(tables: Published) -> Iterator[str]:
+def _make_views(
+    con: "duckdb.DuckDBPyConnection", files: LakeFiles, tables: Published
+) -> dict[str, str]:
+    """Make a view for each table; returns why for those whose files don't hold what they should
+    (a file that is damaged or gone; tables built before a model got a new column).
+    """
+    import duckdb
+
+    broken = {}
     for name, model in tables.models.items():
-        files = [url(file) for file in tables.files[name]]
-        yield f'CREATE VIEW "{name}" AS {view_sql(model, files)}'
-    yield f"CREATE SCHEMA {LIVE}"
+        names = [url(file) for file in tables.files[name]]
+        try:
+            con.execute(f'CREATE VIEW "{name}" AS {view_sql(model, names)}')
+        except duckdb.Error as e:
+            broken[name] = str(files.failure or said(e))
+            files.failure = None
+    con.execute(f"CREATE SCHEMA {LIVE}")
     for name, table in LIVE_TABLES.items():
-        yield f"CREATE VIEW {name} AS {live_view_sql(table, live_url(name))}"
+        con.execute(f"CREATE VIEW {name} AS {live_view_sql(table, live_url(name))}")
+    return broken
 
 
 def quoted(text: str) -> str:

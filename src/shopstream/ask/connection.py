@@ -15,5 +15,5 @@ if TYPE_CHECKING:
 def connect(data_dir: "str | os.PathLike[str] | None" = None) -> "duckdb.DuckDBPyConnection":
     """See `shopstream.connect`."""
     settings = load_settings({"data_dir": None if data_dir is None else Path(data_dir)})
-    con, _ = open_box(settings, published(settings), timeout=True)
+    con, _, _ = open_box(settings, published(settings), timeout=True)
     return con

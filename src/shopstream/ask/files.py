@@ -7,6 +7,7 @@ Measured on 200 files: an aggregate takes 90 ms where local paths take 20.
 """
 
 import io
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,38 @@ def live_url(table: str) -> str:
     return url(f"{_LIVE}{table}.ndjson.zst")
 
 
+class DataFile(io.RawIOBase):
+    """A file of a table, open for reading. DuckDB leaves closing it to whoever counts references,
+    which `open` would warn of.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return os.lseek(self._fd, offset, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            return self.readall()
+        return os.read(self._fd, size)
+
+    def readinto(self, buffer: Any) -> int:
+        return os.readv(self._fd, [buffer])
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._fd)
+        super().close()
+
+
 class LakeFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships no types
     """Names that can be opened for reading and nothing else.
 
@@ -55,7 +88,7 @@ class LakeFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships no ty
         try:
             if table := self._live.get(name):
                 return LiveStream(self._settings, table, self._note)
-            return self._path(name).open("rb", buffering=0)
+            return DataFile(self._path(name))
         except OSError as e:
             again = "ask again; if that doesn't help, run `shopstream check`"
             self._note(DataDirError(f"{name}: {e.strerror or e}; {again}"))

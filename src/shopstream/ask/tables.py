@@ -6,10 +6,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from shopstream.ask.current import Current, read_current
 from shopstream.ask.guard import nearest
 from shopstream.ask.live import LIVE_TABLES
 from shopstream.errors import SqlError
+from shopstream.lake.current import Current, read_current
 from shopstream.lake.model import Column, Model, load_models
 from shopstream.settings import Settings
 

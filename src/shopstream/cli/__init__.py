@@ -7,6 +7,6 @@ Nothing outside this package prints.
 from shopstream.cli.app import app, main
 
 # In the order of `shopstream --help`.
-from shopstream.cli import running, sending, looking, ask, quarantine, alerts, keys  # isort: skip
+from shopstream.cli import running, sending, looking, lake, ask, quarantine, alerts, keys  # isort: skip
 
-__all__ = ["alerts", "app", "ask", "keys", "looking", "main", "quarantine", "running", "sending"]
+__all__ = ["alerts", "app", "ask", "keys", "lake", "looking", "main", "quarantine", "running", "sending"]

@@ -20,10 +20,12 @@ quarantine_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 rules_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 alerts_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 keys_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+lake_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(rules_app, name="rules")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(keys_app, name="keys")
+app.add_typer(lake_app, name="lake", help="Tend the lake, rebuild a table, see its SQL.")
 
 
 def _version(asked: bool) -> None:
