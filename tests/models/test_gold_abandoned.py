@@ -291,6 +291,7 @@ def test_a_thousand_cart_entries_come_to_the_summaries_of_an_independent_computa
 
     left = left_in_carts(history)
     assert len(left) > 200
+    assert len(top_50(left)) == 50
     assert {key[0] for key in left} < {entry.user_id for entry in entries}
     with shopstream.connect(shop.data_dir) as con:
         assert [

@@ -14,23 +14,28 @@ as_of AS (
     FROM newest
 ),
 
+recent AS (
+    SELECT
+        clicks.user_id, COALESCE(clicks.cart_id, '') AS cart_id, clicks.product_id,
+        clicks.timestamp, clicks.event_id, clicks.event_type, clicks.category, clicks.price,
+        clicks.currency, clicks.quantity
+    FROM silver_clicks AS clicks
+    INNER JOIN as_of ON clicks.day >= as_of.first_day
+    WHERE clicks.event_type IN ('add_to_cart', 'remove_from_cart', 'purchase')
+),
+
 -- `sets`: the quantity is now `change`, whatever it was. A removal without a quantity takes all.
 changes AS (
     SELECT
-        clicks.user_id, COALESCE(clicks.cart_id, '') AS cart_id, clicks.product_id,
-        clicks.timestamp, 1 AS turn, clicks.event_id, CAST(NULL AS VARCHAR) AS name,
-        clicks.category, clicks.price AS unit_price, clicks.currency,
+        user_id, cart_id, product_id, timestamp, 1 AS turn, event_id,
+        CAST(NULL AS VARCHAR) AS name, category, price AS unit_price, currency,
+        CASE WHEN event_type = 'remove_from_cart' AND quantity IS NULL THEN 1 ELSE 0 END AS sets,
         CASE
-            WHEN clicks.event_type = 'remove_from_cart' AND clicks.quantity IS NULL THEN 1 ELSE 0
-        END AS sets,
-        CASE
-            WHEN clicks.event_type = 'add_to_cart' THEN COALESCE(clicks.quantity, 1)
-            ELSE -COALESCE(clicks.quantity, 0)
+            WHEN event_type = 'add_to_cart' THEN COALESCE(quantity, 1)
+            ELSE -COALESCE(quantity, 0)
         END AS change
-    FROM silver_clicks AS clicks
-    INNER JOIN as_of ON clicks.day >= as_of.first_day
-    WHERE clicks.event_type IN ('add_to_cart', 'remove_from_cart')
-        AND clicks.product_id IS NOT NULL
+    FROM recent
+    WHERE event_type <> 'purchase' AND product_id IS NOT NULL
     UNION ALL
     SELECT
         carts.user_id, COALESCE(carts.cart_id, '') AS cart_id, carts.product_id, carts.timestamp,
@@ -41,10 +46,9 @@ changes AS (
 ),
 
 purchases AS (
-    SELECT clicks.user_id, clicks.product_id, clicks.timestamp
-    FROM silver_clicks AS clicks
-    INNER JOIN as_of ON clicks.day >= as_of.first_day
-    WHERE clicks.event_type = 'purchase'
+    SELECT user_id, product_id, timestamp
+    FROM recent
+    WHERE event_type = 'purchase'
     UNION ALL
     SELECT lines.customer_id AS user_id, lines.product_id, lines.timestamp
     FROM silver_order_lines AS lines
@@ -56,7 +60,19 @@ items AS (
     SELECT DISTINCT user_id, cart_id, product_id FROM changes
 ),
 
--- A purchase empties the user's carts of the product, one that names none of all products.
+-- A purchase empties the user's carts of the product; one that names none, of all products.
+emptied AS (
+    SELECT items.user_id, items.cart_id, items.product_id, purchases.timestamp
+    FROM items
+    INNER JOIN purchases
+        ON items.user_id = purchases.user_id AND items.product_id = purchases.product_id
+    UNION ALL
+    SELECT items.user_id, items.cart_id, items.product_id, purchases.timestamp
+    FROM items
+    INNER JOIN purchases ON items.user_id = purchases.user_id
+    WHERE purchases.product_id IS NULL
+),
+
 history AS (
     SELECT
         user_id, cart_id, product_id, timestamp, turn, event_id, name, category, unit_price,
@@ -64,14 +80,11 @@ history AS (
     FROM changes
     UNION ALL
     SELECT
-        items.user_id, items.cart_id, items.product_id, purchases.timestamp, 3 AS turn,
-        '' AS event_id, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS category,
+        user_id, cart_id, product_id, timestamp, 3 AS turn, '' AS event_id,
+        CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS category,
         CAST(NULL AS DECIMAL(18,4)) AS unit_price, CAST(NULL AS VARCHAR) AS currency, 1 AS sets,
         0 AS change
-    FROM items
-    INNER JOIN purchases
-        ON items.user_id = purchases.user_id
-        AND (items.product_id = purchases.product_id OR purchases.product_id IS NULL)
+    FROM emptied
 ),
 
 -- At one instant clicks come first, then what the cart is said to hold, then purchases.
