@@ -26,19 +26,19 @@ TIMES = st.sampled_from([MIDNIGHT + timedelta(minutes=10 * n) for n in range(-9,
 MERGED = [model for model in MODELS.values() if model.merge]
 
 
-@pytest.fixture(scope="module")
-def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(config={"threads": 1}) as con:
-        con.execute("SET TimeZone = 'UTC'")
-        yield con
+def connected() -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect(config={"threads": 1})
+    con.execute("SET TimeZone = 'UTC'")
+    return con
 
 
-def built(con: duckdb.DuckDBPyConnection, model: Model, bronze: Sequence[Row]) -> list[Any]:
-    """The table made at once, in a fixed order."""
+def built(model: Model, rows: Sequence[Row]) -> list[Any]:
+    """The table made at once of all rows of what it reads, in a fixed order."""
     name = model.reads[0]
     types = SOURCES[name].types if name in SOURCES else MODELS[name].types
-    make(con, name, relation(types, bronze))
-    return in_order(dicts(con.execute(model.sql)))
+    with connected() as con:
+        make(con, name, relation(types, rows))
+        return in_order(dicts(con.execute(model.sql)))
 
 
 def in_order(rows: list[dict[str, Any]]) -> list[Any]:
@@ -205,37 +205,35 @@ def arrivals(draw: st.DrawFn, source: str) -> list[list[Row]]:
 
 
 @pytest.mark.parametrize("model", MERGED, ids=lambda model: model.name)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_merged_table_is_the_same_in_whatever_pieces_and_order_it_came(
-    con: duckdb.DuckDBPyConnection, model: Model, data: st.DataObject
+    model: Model, data: st.DataObject
 ) -> None:
     assert model.merge
     pieces = data.draw(arrivals(model.merge.source))
-    table = Table(con, model)
-    for new in pieces:
-        table.merge(new)
-    assert table.rows() == built(con, model, list(chain(*pieces)))
+    with connected() as con:
+        table = Table(con, model)
+        for new in pieces:
+            table.merge(new)
+        merged = table.rows()
+    assert merged == built(model, list(chain(*pieces)))
 
 
 @pytest.mark.parametrize("model", MERGED, ids=lambda model: model.name)
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
-def test_a_merged_table_is_unique_by_its_grain(
-    con: duckdb.DuckDBPyConnection, model: Model, data: st.DataObject
-) -> None:
+def test_a_merged_table_is_unique_by_its_grain(model: Model, data: st.DataObject) -> None:
     assert model.merge
-    rows = built(con, model, list(chain(*data.draw(arrivals(model.merge.source)))))
+    rows = built(model, list(chain(*data.draw(arrivals(model.merge.source)))))
     ids = [tuple(row[name] for name in model.grain) for row in rows]
     assert len(ids) == len(set(ids))
 
 
 @settings(max_examples=30, deadline=None)
 @given(pieces=arrivals("bronze_order_lines"))
-def test_an_order_counts_once_as_sold_and_once_as_refunded(
-    con: duckdb.DuckDBPyConnection, pieces: list[list[Row]]
-) -> None:
-    rows = built(con, MODELS["silver_order_lines"], list(chain(*pieces)))
+def test_an_order_counts_once_as_sold_and_once_as_refunded(pieces: list[list[Row]]) -> None:
+    rows = built(MODELS["silver_order_lines"], list(chain(*pieces)))
     for effect, statuses in (("sold", {"placed", "paid"}), ("refunded", {"cancelled", "refunded"})):
         orders = {(r["source"], r["order_id"]) for r in rows if r["status"] in statuses}
         counted = {
@@ -247,13 +245,11 @@ def test_an_order_counts_once_as_sold_and_once_as_refunded(
 
 @settings(max_examples=30, deadline=None)
 @given(pieces=arrivals("bronze_order_lines"))
-def test_a_day_of_silver_orders_comes_of_that_days_lines_alone(
-    con: duckdb.DuckDBPyConnection, pieces: list[list[Row]]
-) -> None:
-    lines = built(con, MODELS["silver_order_lines"], list(chain(*pieces)))
-    at_once = built(con, MODELS["silver_orders"], lines)
+def test_a_day_of_silver_orders_comes_of_that_days_lines_alone(pieces: list[list[Row]]) -> None:
+    lines = built(MODELS["silver_order_lines"], list(chain(*pieces)))
+    at_once = built(MODELS["silver_orders"], lines)
     by_day = [
-        built(con, MODELS["silver_orders"], [line for line in lines if line["day"] == day])
+        built(MODELS["silver_orders"], [line for line in lines if line["day"] == day])
         for day in {line["day"] for line in lines}
     ]
     assert in_order(list(chain(*by_day))) == at_once
