@@ -113,6 +113,12 @@ class Settings:
     archive_ttl: timedelta = _setting(
         timedelta(days=400), "How long archived offers are kept; archived orders go with theirs."
     )
+    build_every: timedelta = _setting(
+        timedelta(seconds=60), "How often `up` builds the tables of what has landed."
+    )
+    build_memory: int = _setting(
+        2 * GIB, "Memory of a build in bytes; what needs more is put on disk meanwhile."
+    )
     snapshots_ttl: timedelta = _setting(
         timedelta(days=1), "How long older snapshots of the lake's tables can be looked at."
     )

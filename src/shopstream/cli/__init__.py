@@ -9,4 +9,6 @@ from shopstream.cli.app import app, main
 # In the order of `shopstream --help`.
 from shopstream.cli import running, sending, looking, lake, ask, quarantine, alerts, keys  # isort: skip
 
-__all__ = ["alerts", "app", "ask", "keys", "lake", "looking", "main", "quarantine", "running", "sending"]
+__all__ = [
+    "alerts", "app", "ask", "keys", "lake", "looking", "main", "quarantine", "running", "sending",
+]  # fmt: skip

@@ -57,11 +57,14 @@ class Checkpoint(Struct, frozen=True):
 
 
 class Committed(Struct, frozen=True):
-    """What a commit came to: the snapshot, the catalog's new pointer, files gone (lake names)."""
+    """What a commit came to: the snapshot, the catalog's new pointer, files gone (lake names) and
+    how many rows they had.
+    """
 
     snapshot: int
     metadata: str
     gone: list[str]
+    rows_gone: int
 
 
 def open_catalog(data_dir: Path) -> Catalog:
@@ -74,7 +77,7 @@ def open_catalog(data_dir: Path) -> Catalog:
         catalog = SqlCatalog(
             "lake",
             uri=f"sqlite:///{lake / 'catalog.db'}",
-            warehouse=(lake / "warehouse").as_uri(),
+            warehouse=location_of(lake / "warehouse"),
             pool_pre_ping="false",
         )
         catalog.create_namespace_if_not_exists(NAMESPACE)
@@ -118,7 +121,7 @@ def open_table(catalog: Catalog, model: Model, lake: Path) -> Table:
         return catalog.create_table(
             name,
             _schema(model),
-            location=(lake / "warehouse" / model.name).as_uri(),
+            location=location_of(lake / "warehouse" / model.name),
             partition_spec=_spec(model),
             properties=_PROPERTIES,
         )
@@ -205,20 +208,24 @@ def replace_days(
                 change.delete_data_file(file)
             for path in files:
                 change.append_data_file(
-                    parquet_file_to_data_file(table.io, table.metadata, path.as_uri())
+                    parquet_file_to_data_file(table.io, table.metadata, location_of(path))
                 )
     snapshot = table.current_snapshot()
     if snapshot is None:
         raise DataDirError(f"{model.name}: the commit left no snapshot")
     names = [lake_name(file.file_path, lake) for file in gone]
-    return Committed(snapshot.snapshot_id, table.metadata_location, names)
+    rows_gone = sum(file.record_count for file in gone)
+    return Committed(snapshot.snapshot_id, table.metadata_location, names, rows_gone)
+
+
+def location_of(path: Path) -> str:
+    """A path as Iceberg's metadata names it: never percent-encoded, no engine decodes it."""
+    return f"file://{path}"
 
 
 def lake_name(path: str, lake: Path) -> str:
     """A data file as `current.json` names it. Raises DataDirError for one outside the lake."""
-    from urllib.parse import unquote
-
-    plain = Path(unquote(path.removeprefix("file://")))
+    plain = Path(path.removeprefix("file://"))
     if not plain.is_relative_to(lake):
         raise DataDirError(f"{path} is not in {lake}: the data directory was moved; see docs")
     return str(plain.relative_to(lake))

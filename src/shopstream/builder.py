@@ -1,0 +1,113 @@
+"""The builder stage: every `build_every`, silver and gold of what has landed; and tending them."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+
+from shopstream.engine import Engine, open_engine
+from shopstream.errors import Busy
+from shopstream.heartbeats import write_heartbeat
+from shopstream.lake.build import BuildReport, build
+from shopstream.lake.maintain import maintain_if_due
+from shopstream.settings import Settings
+from shopstream.stages import land
+
+BEAT_S = 1.0
+LANDING_S = 10.0
+"""How long a build waits for the lander: what it doesn't bring by then is for the next build."""
+
+logger = structlog.get_logger()
+
+
+def run_builder(settings: Settings, *, until_idle: bool = False) -> None:
+    """Land and build again and again until SIGTERM or SIGINT, which end it after the table at hand;
+    with `until_idle` once.
+
+    Raises DataDirError when the lake can't be used.
+    """
+    engine = open_engine(settings)
+    with _stopped_by_signals() as stop:
+        beat = _Beat(engine)
+        beat.start()
+        try:
+            while not stop.is_set():
+                began = time.monotonic()
+                _build(settings, engine, beat)
+                if until_idle:
+                    break
+                pause_s = settings.build_every.total_seconds() - (time.monotonic() - began)
+                stop.wait(max(0.0, pause_s))
+        finally:
+            beat.end()
+
+
+def _build(settings: Settings, engine: Engine, beat: "_Beat") -> None:
+    land(settings, wait_s=LANDING_S)
+    try:
+        report = build(settings, on_step=lambda step, *_: beat.tell(building=step.table))
+        beat.built(report)
+        for failed in report.tables:
+            for failure in failed.failures:
+                logger.error("model_failed", failure=failure)
+        with engine.write_builds(wait_s=LANDING_S) as builds:
+            maintain_if_due(settings, builds)
+    except Busy as e:
+        logger.warning("build_put_off", reason=str(e))
+    finally:
+        beat.tell(building="")
+
+
+class _Beat:
+    """The heartbeat, written by a thread: a build may take longer than others wait for one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._run_dir = engine.dir.run
+        self._values: dict[str, Any] = {"building": "", "build": 0, "rows": 0, "failed": 0}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._write()
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            self._write()
+
+    def _write(self, **more: Any) -> None:
+        write_heartbeat(self._run_dir, "builder", {**self._values, **more})
+
+    def tell(self, **values: Any) -> None:
+        self._values = {**self._values, **values}
+
+    def built(self, report: BuildReport) -> None:
+        if report.build:
+            self.tell(
+                build=report.build,
+                rows=sum(built.rows for built in report.tables),
+                failed=len(report.failed),
+                build_s=report.seconds,
+                built_us=time.time_ns() // 1_000,
+            )
+
+    def end(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._write(ended=True)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    stop = threading.Event()
+    signums = (signal.SIGTERM, signal.SIGINT)
+    before = {signum: signal.signal(signum, lambda *_: stop.set()) for signum in signums}
+    try:
+        yield stop
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,145 @@
+"""Commands that make the tables of the lake."""
+
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shopstream.cli.app import app
+from shopstream.cli.options import DataDir, Format, SupervisedBy, UntilIdle
+from shopstream.cli.printing import logged, say, show
+from shopstream.leash import end_with
+
+if TYPE_CHECKING:
+    from shopstream.lake.build import BuildReport
+    from shopstream.lake.plan import Step
+
+Select = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--select",
+        metavar="TABLE[+]",
+        help="Only this table; with + all that is made of it too. May be given several times.",
+    ),
+]
+Since = Annotated[
+    str, typer.Option(metavar="DATE", help="Build these days again from bronze: from this one on.")
+]
+Until = Annotated[str, typer.Option(metavar="DATE", help="The same: up to this one.")]
+
+
+@app.command()
+def build(
+    full: Annotated[
+        bool, typer.Option("--full", help="Everything again from bronze, not only what is new.")
+    ] = False,
+    select: Select = None,
+    since: Since = "",
+    until: Until = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be built, and build nothing.")
+    ] = False,
+    data_dir: DataDir = None,
+    format: Format = None,
+) -> None:
+    """Land what is in the log and build the tables of what is new.
+
+    A table whose tests fail is not published, nor is what is made of it:
+    readers keep what they had, and the exit code is 1.
+
+    \b
+    Examples:
+      $ shopstream build
+      $ shopstream build --dry-run
+      $ shopstream build --select silver_clicks+ --since 2026-11-01
+      $ shopstream build --full
+    """
+    from shopstream.lake.build import build as build_tables
+    from shopstream.lake.plan import Wanted
+    from shopstream.stages import land
+
+    settings = logged(data_dir)
+    wanted = Wanted(full, tuple(select or ()), _date("since", since), _date("until", until))
+    if dry_run:
+        report = build_tables(settings, wanted, dry_run=True)
+        show(report.steps, format, columns=("table", "mode", "days", "files", "why"))
+        return
+    with _progress() as progress:
+        progress("landing")
+        land(settings)
+        report = build_tables(
+            settings, wanted, on_step=lambda step, n, of: progress(f"{n}/{of} {_what(step)}")
+        )
+    show(report, format, rows=_rows, columns=("table", "mode", "days", "rows", "seconds", "result"))
+    for built in report.tables:
+        for failure in built.failures:
+            say(f"failed: {failure}")
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def builder(
+    until_idle: UntilIdle = False, data_dir: DataDir = None, supervised_by: SupervisedBy = 0
+) -> None:
+    """Run the builder alone: the tables of what has landed, every `build_every`.
+
+    \b
+    Examples:
+      $ shopstream builder
+      $ shopstream builder --until-idle
+    """
+    from shopstream.builder import run_builder
+
+    end_with(supervised_by)
+    run_builder(logged(data_dir), until_idle=until_idle)
+
+
+def _date(name: str, text: str) -> str:
+    from datetime import date
+
+    try:
+        return date.fromisoformat(text).isoformat() if text else ""
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a date such as 2026-11-21", param_hint=f"--{name}"
+        ) from None
+
+
+def _what(step: "Step") -> str:
+    days = f", {len(step.days)} day{'s' * (len(step.days) != 1)}" if step.days else ""
+    return f"{step.table} ({step.mode}{days})"
+
+
+class _progress:  # noqa: N801  # used as a context manager only
+    """What goes on, as a line of a terminal that changes; nothing in a pipe."""
+
+    def __enter__(self) -> Any:
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        self._status = console.status("") if sys.stderr.isatty() else nullcontext()
+        found = self._status.__enter__()
+        return (lambda text: found.update(text)) if found is not None else (lambda _: None)
+
+    def __exit__(self, *error: Any) -> None:
+        self._status.__exit__(*error)
+
+
+def _rows(report: "BuildReport") -> list[dict[str, Any]]:
+    return [
+        {
+            "table": built.table,
+            "mode": built.mode,
+            "days": built.days,
+            "rows": built.rows,
+            "seconds": built.seconds,
+            "result": "failed"
+            if built.failures
+            else f"kept back: {built.kept_back} failed"
+            if built.kept_back
+            else "published",
+        }
+        for built in report.tables
+    ]

@@ -1,0 +1,88 @@
+"""What the names in a model's SQL stand for in a build: bronze files, published tables, both.
+
+All functions give SQL for DuckDB. Paths are absolute; files are read with the types that the source
+declares, so a file that says otherwise fails and isn't guessed at.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from shopstream.lake.model import Model, Source
+
+_OBJECT_BYTES_MAX = 64 * 1024 * 1024
+"""Of one line of JSON: an order's payload may have a MiB, its lines more."""
+EVENT_TIME = {"archive": "made_at", "topic": "timestamp"}
+
+
+def literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def nothing(types: Mapping[str, str]) -> str:
+    """A SELECT of no rows in these columns."""
+    columns = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in types.items())
+    return f"SELECT {columns} WHERE false"
+
+
+def source_sql(source: Source, files: Sequence[Path]) -> str:
+    """The rows of landed files, in the source's columns."""
+    if not files:
+        return nothing(source.types)
+    columns = ", ".join(f"{quoted(name)}: {literal(kind)}" for name, kind in source.raw.items())
+    names = ", ".join(literal(str(path)) for path in files)
+    packed = ", compression = 'zstd'" if source.topic else ""
+    raw = (
+        f"SELECT * FROM read_json([{names}], format = 'newline_delimited', columns = {{{columns}}},"  # noqa: S608
+        f" maximum_object_size = {_OBJECT_BYTES_MAX}{packed})"
+    )
+    if not source.sql:
+        return raw
+    return f"WITH raw_{source.topic or source.archive} AS ({raw}) SELECT * FROM ({source.sql['duckdb']})"  # noqa: S608, E501
+
+
+def table_sql(model: Model, files: Sequence[Path], days: Collection[str] | None = None) -> str:
+    """The rows of a table's data files; of `days` only, if given."""
+    if days is not None:
+        files = of_days(files, days)
+    if not files:
+        return nothing(model.types)
+    columns = ", ".join(quoted(name) for name in model.types)
+    names = ", ".join(literal(str(path)) for path in files)
+    where = "" if days is None or model.partition is None else f" WHERE {in_days(model, days)}"
+    # By name: a file of before a column was added lacks it.
+    return (
+        f"SELECT {columns} FROM read_parquet([{names}], hive_partitioning = false,"  # noqa: S608
+        f" union_by_name = true){where}"
+    )
+
+
+def of_days(files: Iterable[Path], days: Collection[str]) -> list[Path]:
+    """The files that may hold one of `days`: a file's folder names its day."""
+    wanted = {f"day={day}" for day in days}
+    return [path for path in files if (day := _day_folder(path)) is None or day in wanted]
+
+
+def _day_folder(path: Path) -> str | None:
+    return next((part for part in reversed(path.parts) if part.startswith("day=")), None)
+
+
+def in_days(model: Model, days: Collection[str]) -> str:
+    """The condition that a row is of one of `days`."""
+    if not days:
+        return "false"
+    return f"{quoted(model.partition or 'day')} IN ({', '.join(f'DATE {literal(d)}' for d in sorted(days))})"  # noqa: E501
+
+
+def taken_back(model: Model, source: Source, rows: str) -> str:
+    """A table's own rows as rows of its source; NULL where the table keeps no such column."""
+    back = model.merge.back if model.merge else {}
+    columns = []
+    for name, kind in source.types.items():
+        own = back.get(name, name)
+        found = quoted(own) if own in model.types else "NULL"
+        columns.append(f"CAST({found} AS {kind}) AS {quoted(name)}")
+    return f"SELECT {', '.join(columns)} FROM ({rows})"  # noqa: S608

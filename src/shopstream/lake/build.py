@@ -1,0 +1,160 @@
+"""Build the tables: what is new goes through the models' SQL, is audited, and is published.
+
+Each table is written aside as Parquet, audited, then committed to its Iceberg table together with
+its checkpoint, one after the other in the order of dependency. Readers see all of it at once, when
+`current.json` is replaced at the end. A table that fails its tests keeps what it had, and so does
+what is made of it. A build that is killed anywhere leaves nothing that the next does not put right.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from shopstream.engine import open_engine
+from shopstream.lake.duck import connect_duck
+from shopstream.lake.inputs import Inputs
+from shopstream.lake.model import Model
+from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted, union
+from shopstream.lake.staging import Staging
+from shopstream.lake.state import LakeState
+from shopstream.settings import Settings
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from shopstream.local.builds import Builds
+
+LOCK_WAIT_S = 30.0
+
+
+class Built(Struct, omit_defaults=True, kw_only=True):
+    """What became of one table. `days` are those written anew, `rows` those in them."""
+
+    table: str
+    mode: str
+    days: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    failures: list[str] = []
+    kept_back: str = ""
+
+
+class BuildReport(Struct, kw_only=True):
+    """A build. `build` is 0 when there was nothing to do; `steps` is the plan."""
+
+    build: int = 0
+    steps: list[Step] = []
+    tables: list[Built] = []
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> list[str]:
+        return [built.table for built in self.tables if built.failures]
+
+
+def build(
+    settings: Settings,
+    wanted: Wanted = Wanted(),  # noqa: B008  # immutable
+    *,
+    dry_run: bool = False,
+    on_step: Callable[[Step, int, int], None] = lambda *_: None,
+    wait_s: float = LOCK_WAIT_S,
+) -> BuildReport:
+    """Build what is new, or what is `wanted`, of what has landed; with `dry_run` only plan it.
+
+    `on_step` is told each step, its number and how many there are. Raises Busy when another build
+    goes on for longer than `wait_s`, DataDirError when the lake can't be used, ConfigError for an
+    unknown table.
+    """
+    began = time.monotonic()
+    engine = open_engine(settings, create=False)
+    inputs = Inputs(engine)
+    try:
+        if dry_run:
+            return BuildReport(steps=LakeState(settings, engine, inputs).plan(wanted))
+        with engine.write_builds(wait_s) as builds:
+            lake = LakeState(settings, engine, inputs)
+            report = _Run(settings, lake, builds).run(wanted, on_step)
+    finally:
+        inputs.close()
+    report.seconds = round(time.monotonic() - began, 3)
+    return report
+
+
+class _Run:
+    """The steps of one build."""
+
+    def __init__(self, settings: Settings, lake: LakeState, builds: Builds) -> None:
+        self._settings, self._lake, self._builds = settings, lake, builds
+
+    def run(self, wanted: Wanted, on_step: Callable[[Step, int, int], None]) -> BuildReport:
+        lake, builds = self._lake, self._builds
+        steps = lake.plan(wanted)
+        report = BuildReport(steps=steps)
+        if not steps:
+            if lake.behind:
+                lake.publish(lake.current.build + 1)
+            return report
+        at_us = time.time_ns() // 1_000
+        report.build = builds.begin("build", at_us, after=lake.current.build)
+        temp = lake.folder / "tmp" / f"{report.build}-{uuid.uuid4().hex[:8]}"
+        temp.mkdir(parents=True, exist_ok=True)
+        con = connect_duck(self._settings.build_memory, temp)
+        try:
+            kept_back: set[str] = set()
+            for n, step in enumerate(steps, 1):
+                on_step(step, n, len(steps))
+                built = self._step(con, step, report.build, kept_back, temp)
+                if built is not None:
+                    report.tables.append(built)
+                    if built.failures or built.kept_back:
+                        kept_back.add(step.table)
+            lake.publish(report.build)
+        finally:
+            con.close()
+            shutil.rmtree(temp, ignore_errors=True)
+        builds.end(report.build, time.time_ns() // 1_000, msgspec.json.encode(report))
+        return report
+
+    def _step(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        step: Step,
+        number: int,
+        kept_back: set[str],
+        temp: Path,
+    ) -> Built | None:
+        model = self._lake.models[step.table]
+        began = time.monotonic()
+        if waits := sorted(kept_back & set(model.reads)):
+            return Built(table=step.table, mode=step.mode, kept_back=", ".join(waits))
+        days = self._days(model, step)
+        if days is not None and not days and model.build == "days":
+            return None  # what was to change did not
+        work = Staging(self._lake, con, model, step, days, number, temp)
+        failures = work.stage()
+        self._builds.audited(model.name, failures, number, datetime.now(UTC))
+        built = Built(table=model.name, mode=step.mode, failures=[str(f) for f in failures])
+        if failures:
+            work.discard()
+        else:
+            built.rows = work.commit(self._builds)
+            built.days = len(work.days or ()) if model.partition else 0
+        built.seconds = round(time.monotonic() - began, 3)
+        return built
+
+    def _days(self, model: Model, step: Step) -> Days:
+        """The days to write anew, now that what this table reads has been built."""
+        if step.mode != "days":
+            return None
+        parts: list[Collection[str] | None] = [step.days, self._lake.pending[model.name]]
+        return union([*parts, *(self._lake.changed.get(name, NO_DAYS) for name in model.reads)])

@@ -1,0 +1,123 @@
+"""What a build finds: what has landed since each table last read its source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from shopstream.errors import DataDirError
+from shopstream.lake.model import Source
+
+if TYPE_CHECKING:
+    from shopstream.engine import Engine
+    from shopstream.local.landed import Landed, Tally
+
+ARCHIVE = "archive/offers"
+
+
+class New(NamedTuple):
+    """Files that a table has not read, with their event days, and where it stands after them."""
+
+    files: list[Path]
+    days: frozenset[str]
+    landed: str
+
+
+class _Filed(Struct, frozen=True):
+    """How far the archive of one shard was read: the last number, and the files that end there."""
+
+    last: int
+    names: list[str]
+
+
+_decode_filed = msgspec.json.Decoder(dict[str, _Filed]).decode
+
+
+class Inputs:
+    """What had landed when the build began: later files are for the next one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._root = engine.dir.root.resolve()
+        self._landed: Landed | None
+        try:
+            self._landed = engine.read_landed()
+        except DataDirError:
+            self._landed = None  # nothing was ever landed here
+        self.until = self._landed.last() if self._landed else 0
+
+    def new(self, source: Source, landed: str, *, again: bool = False) -> New:
+        """What is new of `source` for a table that stands at `landed`; all with `again`."""
+        if source.archive:
+            return self._archived({} if again or not landed else _decode_filed(landed))
+        if source.tally:
+            changed = again or landed != str(self.until)
+            return New([self._root] if changed else [], frozenset(), str(self.until))
+        after = 0 if again or not landed else int(landed)
+        topic = source.topic or ""
+        found = self._landed.since(after, topic, self.until) if self._landed and self.until else []
+        days = frozenset(day for file in found for day in file.days)
+        return New([self._root / file.name for file in found], days, str(self.until))
+
+    def of_days(self, source: Source, since: str, until: str) -> New:
+        """All files that hold a day of the range, with these days."""
+        if source.archive:
+            found = [(p, {_day(p)}) for p in self.new(source, "", again=True).files]
+        elif self._landed and self.until:
+            landed = self._landed.since(0, source.topic or "", self.until)
+            found = [(self._root / file.name, set(file.days)) for file in landed]
+        else:
+            found = []
+        files, days = [], set()
+        for path, held in found:
+            within = {d for d in held if (not since or d >= since) and (not until or d <= until)}
+            if within:
+                files.append(path)
+                days |= within
+        return New(files, frozenset(days), "")
+
+    def tally(self) -> list[Tally]:
+        return self._landed.tally() if self._landed else []
+
+    def _archived(self, read: Mapping[str, _Filed]) -> New:
+        """Files of offers, `<shard>-<first>-<last>.json`. A range of numbers makes a file for each
+        day, one after the other, so of the last range known some may still have come.
+        """
+        files: list[Path] = []
+        reached = dict(read)
+        for path in sorted(_files(self._root / ARCHIVE)):
+            shard, _, last = path.stem.split("-")
+            before = read.get(shard, _Filed(-1, []))
+            name = f"{path.parent.name}/{path.name}"
+            if int(last) < before.last or name in before.names:
+                continue
+            files.append(path)
+            now = reached.get(shard, _Filed(-1, []))
+            if int(last) > now.last:
+                reached[shard] = _Filed(int(last), [name])
+            elif int(last) == now.last:
+                reached[shard] = _Filed(now.last, [*now.names, name])
+        landed = msgspec.json.encode(reached).decode()
+        return New(files, frozenset(map(_day, files)), landed)
+
+    def close(self) -> None:
+        if self._landed:
+            self._landed.close()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        return
+    for day in os.scandir(folder):
+        if day.is_dir():
+            for file in os.scandir(day.path):
+                if file.name.endswith(".json") and not file.name.startswith("."):
+                    yield Path(file.path)
+
+
+def _day(path: Path) -> str:
+    return path.parent.name.removeprefix("dt=")

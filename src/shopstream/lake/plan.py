@@ -1,0 +1,146 @@
+"""What a build has to do: which tables, which days, in what order. Pure: data in, data out.
+
+The plan is made from what is known before anything is read: the days of newly landed files and what
+changed in tables since. A table whose rows belong together over days (`keys`) may turn out to touch
+more; what depends on it is then built for these as well.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+from msgspec import Struct
+
+from shopstream.errors import ConfigError
+from shopstream.lake.model import Model
+
+Days: TypeAlias = frozenset[str] | None
+"""ISO dates; None means every day."""
+Mode: TypeAlias = Literal["full", "days", "whole"]
+NO_DAYS: frozenset[str] = frozenset()
+
+
+class Standing(NamedTuple):
+    """What is known of a table before the build.
+
+    `published`: it has a snapshot. `files` are newly landed files of its source and `days` theirs
+    (event days). `pending` are the days in which tables it reads changed since it read them.
+    """
+
+    published: bool
+    files: int = 0
+    days: frozenset[str] = NO_DAYS
+    pending: Days = NO_DAYS
+
+
+class Step(Struct, frozen=True):
+    """One table to build: `days` are those known beforehand, empty for all of them."""
+
+    table: str
+    mode: Mode
+    days: list[str]
+    files: int
+    why: str
+
+
+class Wanted(NamedTuple):
+    """What a user asks for: all in `full`, some tables (`a`; `a+` with all made of it), a range."""
+
+    full: bool = False
+    select: tuple[str, ...] = ()
+    since: str = ""
+    until: str = ""
+
+    @property
+    def ranged(self) -> bool:
+        return bool(self.since or self.until)
+
+    def holds(self, day: str) -> bool:
+        return (not self.since or day >= self.since) and (not self.until or day <= self.until)
+
+
+def plan(
+    models: Mapping[str, Model], standing: Mapping[str, Standing], wanted: Wanted
+) -> list[Step]:
+    """The steps of a build, each after those it reads. Raises ConfigError for an unknown table."""
+    chosen = selected(models, wanted.select)
+    steps: dict[str, Step] = {}
+    for name, model in models.items():
+        if name in chosen:
+            step = _step(model, standing[name], steps, wanted)
+            if step is not None:
+                steps[name] = step
+    return list(steps.values())
+
+
+def selected(models: Mapping[str, Model], select: Iterable[str]) -> set[str]:
+    """The tables that `select` names; all for none. Raises ConfigError for an unknown one."""
+    chosen: set[str] = set()
+    for part in select:
+        name = part.removesuffix("+")
+        if name not in models:
+            raise ConfigError(
+                f"--select {part}: there is no such table; there are {', '.join(models)}"
+            )
+        chosen |= {name, *descendants(models, name)} if part.endswith("+") else {name}
+    return chosen or set(models)
+
+
+def descendants(models: Mapping[str, Model], name: str) -> set[str]:
+    """All tables that are made of this one, directly or not."""
+    found: set[str] = set()
+    for other, model in models.items():  # each comes after those that it reads
+        if name in model.reads or found.intersection(model.reads):
+            found.add(other)
+    return found
+
+
+def _step(model: Model, now: Standing, steps: Mapping[str, Step], wanted: Wanted) -> Step | None:
+    made_of = [steps[name] for name in model.reads if name in steps]
+    if wanted.full or not now.published:
+        why = "asked for in full" if wanted.full else "not built yet"
+        return Step(model.name, "full", [], now.files, why)
+    if wanted.ranged:
+        return _ranged(model, now, made_of)
+    if model.build == "whole":
+        if now.files or now.pending is None or now.pending or made_of:
+            return Step(model.name, "whole", [], now.files, _why(now, made_of))
+        return None
+    days: Days = now.days | now.pending if now.pending is not None else None
+    for step in made_of:
+        days = None if days is None or step.mode != "days" else days | set(step.days)
+    if days is None:
+        return Step(model.name, "full", [], now.files, _why(now, made_of))
+    if not days and not made_of:
+        return None
+    return Step(model.name, "days", sorted(days), now.files, _why(now, made_of))
+
+
+def _ranged(model: Model, now: Standing, made_of: Sequence[Step]) -> Step | None:
+    """A backfill: the days of a range, again from bronze; `now.days` are those within it."""
+    if model.build == "merge":
+        if not now.files:
+            return None
+        return Step(model.name, "days", sorted(now.days), now.files, "asked for from bronze")
+    if not made_of:
+        return None
+    mode: Mode = "whole" if model.build == "whole" else "days"
+    days = {day for step in made_of for day in step.days} if mode == "days" else set()
+    return Step(model.name, mode, sorted(days), 0, _why(now, made_of))
+
+
+def _why(now: Standing, made_of: Sequence[Step]) -> str:
+    if made_of:
+        return f"{', '.join(step.table for step in made_of)} will change"
+    if now.files:
+        return f"{now.files} new file{'s' * (now.files != 1)}"
+    return "what it is made of has changed"
+
+
+def union(parts: Iterable[Collection[str] | None]) -> Days:
+    """Days of any of these; every day if one is every day."""
+    found: set[str] = set()
+    for part in parts:
+        if part is None:
+            return None
+        found.update(part)
+    return frozenset(found)

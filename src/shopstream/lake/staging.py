@@ -1,0 +1,209 @@
+"""One table in one build: its rows written aside, audited, then committed or discarded."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shopstream.errors import DataDirError
+from shopstream.lake.bind import EVENT_TIME, in_days, literal, quoted, table_sql, taken_back
+from shopstream.lake.catalog import ALL_DAYS, Checkpoint, field_ids, replace_days
+from shopstream.lake.current import TableNow, sync_path
+from shopstream.lake.files import data_file
+from shopstream.lake.model import Model, Source
+from shopstream.lake.plan import NO_DAYS, Days, Step
+from shopstream.lake.quality import TestFailure, audit, relations_of
+from shopstream.lake.state import LakeState
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from shopstream.local.builds import Builds
+
+
+class Staging:
+    """One table in one build: staged, audited, then committed or discarded."""
+
+    def __init__(
+        self,
+        lake: LakeState,
+        con: duckdb.DuckDBPyConnection,
+        model: Model,
+        step: Step,
+        days: Days,
+        number: int,
+        temp: Path,
+    ) -> None:
+        self._lake, self._con, self._model, self._temp = lake, con, model, temp
+        self._full = step.mode == "full"
+        self.days = days
+        self._table = lake.open(model.name)
+        data = lake.folder / "warehouse" / model.name / "data"
+        self._folder = data / f"{number:08d}-{uuid.uuid4().hex[:8]}"
+        self._bound: dict[str, str] = {}
+        self._upstream = {
+            name: now.snapshot for name in model.reads if (now := lake.tables.get(name)) is not None
+        }
+
+    # --- stage ------------------------------------------------------------------------------
+
+    def stage(self) -> list[TestFailure]:
+        """Write the table's rows aside and audit them; returns the tests that fail."""
+        import duckdb
+
+        try:
+            self._bind()
+            self._write()
+            return self._audit()
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as e:
+            self.discard()
+            raise DataDirError(f"{self._model.name} can't be built: {e}") from e
+        except duckdb.Error as e:
+            return [TestFailure(self._model.name, "build", "", 0, {}, str(e)[:1_000])]
+        except BaseException:
+            self.discard()
+            raise
+
+    def _bind(self) -> None:
+        model, lake = self._model, self._lake
+        for name in model.reads:
+            if source := lake.sources.get(name):
+                rows = lake.rows_of_source(model, source, self._temp)
+                if model.merge and not self._full:
+                    rows = self._merged(source, rows)
+            else:
+                days = self.days if model.build == "days" else None
+                rows = table_sql(lake.models[name], lake.files_of(name), days)
+            self._view(name, rows)
+
+    def _view(self, name: str, rows: str) -> None:
+        self._con.execute(f"CREATE OR REPLACE TEMP VIEW {quoted(name)} AS {rows}")
+        self._bound[name] = name
+
+    def _merged(self, source: Source, new: str) -> str:
+        """New rows and the table's own rows that they are to be seen with."""
+        model, files = self._model, self._lake.files_of(self._model.name)
+        days = self.days if self.days is not None else NO_DAYS
+        if not (model.merge and model.merge.keys):
+            own = taken_back(model, source, table_sql(model, files, days))
+            at = EVENT_TIME["archive" if source.archive else "topic"]
+            # In a range that was asked for, files also hold other days.
+            new = f"SELECT * FROM ({new}) WHERE CAST({quoted(at)} AS DATE) IN ({_dates(days)})"  # noqa: S608
+            return f"{new} UNION ALL BY NAME {own}"
+        self._con.execute(f"CREATE OR REPLACE TEMP TABLE new_rows AS {new}")
+        keys = ", ".join(map(quoted, model.merge.keys))
+        own = table_sql(model, files)
+        with_new = (
+            f"SELECT DISTINCT day FROM ({own}) WHERE ({keys}) IN (SELECT ({keys}) FROM new_rows)"  # noqa: S608
+        )
+        found = self._con.execute(with_new).fetchall()
+        self.days = frozenset(days | {str(day) for (day,) in found})
+        here = in_days(model, self.days)
+        self._con.execute(
+            f"CREATE OR REPLACE TEMP TABLE own_keys AS SELECT DISTINCT {keys} FROM ({own})"  # noqa: S608
+            f" WHERE {here} UNION SELECT DISTINCT {keys} FROM new_rows"
+        )
+        shared = f"SELECT * FROM ({own}) WHERE ({keys}) IN (SELECT ({keys}) FROM own_keys)"  # noqa: S608
+        again = taken_back(model, source, shared)
+        return f"SELECT * FROM new_rows UNION ALL BY NAME {again}"  # noqa: S608
+
+    def _write(self) -> None:
+        model, con = self._model, self._con
+        self._folder.mkdir(parents=True, exist_ok=True)
+        columns = ", ".join(
+            f"CAST({quoted(name)} AS {kind}) AS {quoted(name)}"
+            for name, kind in model.types.items()
+        )
+        rows = f"SELECT {columns} FROM ({model.sql})"  # noqa: S608
+        if self.days is not None and model.partition:
+            rows += f" WHERE {in_days(model, self.days)}"
+        ids = ", ".join(f"{quoted(name)}: {id}" for name, id in field_ids(self._table).items())
+        options = f"FORMAT parquet, COMPRESSION zstd, FIELD_IDS {{{ids}}}"
+        target = self._folder
+        if model.partition:
+            options += f", PARTITION_BY ({quoted(model.partition)}), WRITE_PARTITION_COLUMNS true"
+        else:
+            target = self._folder / "rows.parquet"
+        con.execute(f"COPY ({rows}) TO {literal(str(target))} ({options})")
+        self._files = sorted(self._folder.rglob("*.parquet"))
+        staged = f"staged_{model.name}"
+        self._con.execute(
+            f"CREATE OR REPLACE TEMP VIEW {staged} AS {table_sql(model, self._files)}"
+        )
+        self._staged = staged
+
+    def _audit(self) -> list[TestFailure]:
+        model, lake = self._model, self._lake
+        tables = dict(self._bound)
+        for name in relations_of(model):
+            if name != model.name:
+                whole = table_sql(lake.models[name], lake.files_of(name))
+                self._con.execute(f"CREATE OR REPLACE TEMP VIEW whole_{name} AS {whole}")
+                tables[name] = f"whole_{name}"
+        now = lake.tables.get(model.name)
+        published = None if now is None or self._full else now.rows
+        return audit(
+            self._con,
+            model,
+            self._staged,
+            tables,
+            published_rows=published,
+            replaced_rows=self._replaced_rows(now),
+        )
+
+    def _replaced_rows(self, now: TableNow | None) -> int:
+        if now is None:
+            return 0
+        if self.days is None or not self._model.partition:
+            return now.rows
+        own = table_sql(self._model, self._lake.files_of(self._model.name), self.days)
+        row = self._con.execute(f"SELECT count(*) FROM ({own})").fetchone()  # noqa: S608
+        return int(row[0]) if row else 0
+
+    # --- publish ----------------------------------------------------------------------------
+
+    def commit(self, builds: Builds) -> int:
+        """Make what is staged the table's; returns how many rows that is."""
+        from pyarrow.parquet import read_metadata  # type: ignore[import-untyped]  # no types
+
+        lake, model = self._lake, self._model
+        rows = {path: read_metadata(path).num_rows for path in self._files}
+        files = [path for path in self._files if rows[path]]
+        self._sync(files)
+        names = {path: str(path.relative_to(lake.folder)) for path in files}
+        builds.record_files([data_file(lake.folder, names[path], rows[path]) for path in files])
+        days: Collection[str] = [ALL_DAYS] if self.days is None else self.days
+        checkpoint = Checkpoint(lake.landed_of(model.name), days, self._upstream)
+        committed = replace_days(self._table, model, self.days, files, checkpoint, lake.folder)
+        before = lake.tables.get(model.name)
+        gone = set(committed.gone)
+        kept = [name for name in before.files if name not in gone] if before else []
+        total = (before.rows if before else 0) - committed.rows_gone + sum(rows.values())
+        now = TableNow(
+            snapshot=committed.snapshot,
+            files=sorted([*kept, *names.values()]),
+            rows=total,
+            metadata=committed.metadata,
+            landed=checkpoint.landed,
+            upstream=self._upstream,
+        )
+        lake.committed(model.name, now, self.days)
+        if not files:
+            self.discard()
+        return sum(rows.values())
+
+    def _sync(self, files: Sequence[Path]) -> None:
+        """DuckDB does not: a table must not name files that a power cut would take away."""
+        folders = {self._folder, self._folder.parent, *(path.parent for path in files)}
+        for path in (*files, *folders):
+            sync_path(path)
+
+    def discard(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _dates(days: Collection[str]) -> str:
+    return ", ".join(f"DATE {literal(day)}" for day in sorted(days)) or "NULL"

@@ -1,0 +1,156 @@
+"""The lake as a build finds it and as it comes to be: its tables, what is new for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shopstream.engine import Engine
+from shopstream.errors import DataDirError
+from shopstream.lake.bind import source_sql
+from shopstream.lake.catalog import (
+    checkpoint_of,
+    days_since,
+    open_catalog,
+    open_table,
+    planned,
+    pointers,
+)
+from shopstream.lake.current import Current, TableNow, read_current, write_current
+from shopstream.lake.inputs import Inputs, New
+from shopstream.lake.model import Model, Source, load_models, load_sources
+from shopstream.lake.plan import NO_DAYS, Days, Standing, Step, Wanted, plan, union
+from shopstream.settings import Settings
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+
+class LakeState:
+    """`tables` are the published ones by name, `changed` the days written anew in this build."""
+
+    def __init__(self, settings: Settings, engine: Engine, inputs: Inputs) -> None:
+        self.models: Mapping[str, Model] = load_models()
+        self.sources: Mapping[str, Source] = load_sources()
+        self.folder = (engine.dir.root / "lake").resolve()
+        self._settings = settings
+        self._inputs = inputs
+        self._catalog: Catalog | None = None
+        try:
+            self.current = read_current(settings.data_dir)
+        except DataDirError:
+            self.current = Current(build=0, built_at=datetime.now(UTC), tables={})
+        self.pending: dict[str, Days] = {}
+        self.changed: dict[str, Days] = {}
+        self._new: dict[str, New] = {}
+        self.tables = self._published()
+
+    def _published(self) -> dict[str, TableNow]:
+        """The tables as the catalog has them; it is asked only where it has moved on."""
+        found = {}
+        for name, pointer in pointers(self._settings.data_dir).items():
+            known = self.current.tables.get(name)
+            if name not in self.models:
+                continue
+            if known is not None and known.metadata == pointer:
+                found[name] = known
+            elif (now := self._read(name)) is not None:
+                found[name] = now
+        return found
+
+    def _read(self, name: str) -> TableNow | None:
+        table = self.open(name)
+        snapshot = table.current_snapshot()
+        if snapshot is None:
+            return None
+        files, rows = planned(table, self.folder)
+        checkpoint = checkpoint_of(table)
+        return TableNow(
+            snapshot=snapshot.snapshot_id,
+            files=files,
+            rows=rows,
+            metadata=table.metadata_location,
+            landed=checkpoint.landed,
+            upstream=checkpoint.upstream,
+        )
+
+    def open(self, name: str) -> Table:
+        if self._catalog is None:
+            self._catalog = open_catalog(self._settings.data_dir)
+        return open_table(self._catalog, self.models[name], self.folder)
+
+    def plan(self, wanted: Wanted) -> list[Step]:
+        standing = {name: self._standing(model, wanted) for name, model in self.models.items()}
+        return plan(self.models, standing, wanted)
+
+    def _standing(self, model: Model, wanted: Wanted) -> Standing:
+        now = self.tables.get(model.name)
+        again = wanted.full or now is None
+        new = None
+        for name in model.reads:
+            if source := self.sources.get(name):
+                new = self._new_of(model, source, now, wanted, again=again)
+                self._new[model.name] = new
+        pending = union(self._pending_of(model, now, name) for name in model.reads)
+        self.pending[model.name] = pending
+        if new is None:
+            return Standing(now is not None, pending=pending)
+        return Standing(now is not None, len(new.files), new.days, pending)
+
+    def _new_of(
+        self, model: Model, source: Source, now: TableNow | None, wanted: Wanted, *, again: bool
+    ) -> New:
+        landed = now.landed if now else ""
+        if wanted.ranged and not again and model.merge:
+            found = self._inputs.of_days(source, wanted.since, wanted.until)
+            return found._replace(landed=landed)  # what is new beyond the range stays so
+        return self._inputs.new(source, landed, again=again)
+
+    def _pending_of(self, model: Model, now: TableNow | None, name: str) -> Days:
+        """The days of table `name` that have changed since `model` read it."""
+        upstream = self.tables.get(name)
+        if now is None or upstream is None or model.build == "merge":
+            return NO_DAYS
+        seen = now.upstream.get(name, 0)
+        if seen == upstream.snapshot:
+            return NO_DAYS
+        found = days_since(self.open(name), seen)
+        return None if found is None else frozenset(found)
+
+    def rows_of_source(self, model: Model, source: Source, temp: Path) -> str:
+        """The rows of a source that are new for `model`, as SQL. `temp` takes the tally."""
+        if not source.tally:
+            return source_sql(source, self._new[model.name].files)
+        rows = [row._asdict() for row in self._inputs.tally()]
+        path = temp / "tally.json"
+        path.write_bytes(msgspec.json.Encoder().encode_lines(rows))
+        return source_sql(source, [path] if rows else [])
+
+    def files_of(self, name: str) -> list[Path]:
+        """The data files of a published table; none of one that isn't."""
+        now = self.tables.get(name)
+        return [self.folder / file for file in now.files] if now else []
+
+    def landed_of(self, name: str) -> str:
+        """How far the table has read its source once this build is done."""
+        return self._new[name].landed if name in self._new else ""
+
+    def committed(self, name: str, now: TableNow, changed: Days) -> None:
+        """Take note of what a table has become."""
+        self.tables[name] = now
+        self.changed[name] = changed
+
+    @property
+    def behind(self) -> bool:
+        """Whether readers see less than the catalog has: a build was killed before it published."""
+        return self.tables != self.current.tables and bool(self.tables)
+
+    def publish(self, build: int) -> None:
+        """Have readers see the tables as they are now."""
+        current = Current(build=build, built_at=datetime.now(UTC), tables=self.tables)
+        write_current(self._settings.data_dir, current)
