@@ -8,13 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import duckdb
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.e2e.command import Shop
-from tests.models.unit_tests import Row, dicts, make, relation
+from tests.models.unit_tests import Case, Row, dicts, relation, rows_on_duckdb
 
 import shopstream
 from shopstream.lake.model import load_models
@@ -126,13 +125,6 @@ def top_10(left: dict[tuple[str, str, str], Left]) -> dict[str, list[tuple[str, 
     return {user: found[:10] for user, found in of_user.items()}
 
 
-@pytest.fixture(scope="module")
-def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(config={"threads": 1}) as con:
-        con.execute("SET TimeZone = 'UTC'")
-        yield con
-
-
 LATELY = [NOON - timedelta(minutes=10 * n) for n in range(8)]
 MOMENTS = st.sampled_from([*LATELY, NOON - timedelta(days=30), NOON - timedelta(days=31)])
 NAMES = st.sampled_from(["a", "b"])
@@ -177,15 +169,13 @@ def cart_lines(history: list[Done]) -> Iterator[Row]:
 
 @given(histories())
 @settings(max_examples=150, deadline=None)
-def test_what_is_left_in_carts_is_what_a_replay_of_them_leaves(
-    con: duckdb.DuckDBPyConnection, history: list[Done]
-) -> None:
+def test_what_is_left_in_carts_is_what_a_replay_of_them_leaves(history: list[Done]) -> None:
     rows = {"silver_clicks": [*clicks(history)], "silver_carts": [*cart_lines(history)]}
     found = {
         (row["customer_id"], row["cart_id"], row["product_id"]): Left(
             row["quantity"], row["value"], row["last_activity_at"]
         )
-        for row in abandoned_items(con, rows)
+        for row in abandoned_items(rows)
     }
     assert found == left_in_carts(history)
 
@@ -195,9 +185,7 @@ CART_COLUMNS = {
 }
 
 
-def test_a_shop_that_sends_clicks_and_cart_lines_has_the_carts_of_one_that_sends_clicks(
-    con: duckdb.DuckDBPyConnection,
-) -> None:
+def test_a_shop_that_sends_clicks_and_cart_lines_has_the_carts_of_one_that_sends_clicks() -> None:
     rows: dict[str, list[Row]] = {"silver_clicks": [], "silver_carts": []}
     for topic, raw in simulate("shop", 6_000, seed=5, start_us=0, per_s=0.1):
         event = msgspec.json.decode(raw)
@@ -206,29 +194,27 @@ def test_a_shop_that_sends_clicks_and_cart_lines_has_the_carts_of_one_that_sends
             kept = {name: value for name, value in event.items() if name in CART_COLUMNS}
             rows[f"silver_{topic}"].append(kept | {"timestamp": at, "day": at.date()})
     assert len(rows["silver_carts"]) > 200
-    both = quantities_left(con, rows)
+    both = quantities_left(rows)
     assert len(both) > 30
-    assert quantities_left(con, rows | {"silver_carts": []}) == both
+    assert quantities_left(rows | {"silver_carts": []}) == both
 
 
 CART_TYPES = ("add_to_cart", "remove_from_cart", "purchase")
 
 
-def quantities_left(
-    con: duckdb.DuckDBPyConnection, rows: dict[str, list[Row]]
-) -> dict[tuple[str, str, str], int]:
+def quantities_left(rows: dict[str, list[Row]]) -> dict[tuple[str, str, str], int]:
     return {
         (row["customer_id"], row["cart_id"], row["product_id"]): row["quantity"]
-        for row in abandoned_items(con, rows)
+        for row in abandoned_items(rows)
     }
 
 
-def abandoned_items(
-    con: duckdb.DuckDBPyConnection, rows: dict[str, list[Row]]
-) -> list[dict[str, Any]]:
-    for name in MODELS["gold_abandoned_items"].reads:
-        make(con, name, relation(MODELS[name].types, rows.get(name, [])))
-    return dicts(con.execute(MODELS["gold_abandoned_items"].sql))
+def abandoned_items(rows: dict[str, list[Row]]) -> list[dict[str, Any]]:
+    given = {
+        name: relation(MODELS[name].types, rows.get(name, []))
+        for name in MODELS["gold_abandoned_items"].reads
+    }
+    return rows_on_duckdb(Case(MODELS["gold_abandoned_items"], given, []))
 
 
 class Entry(msgspec.Struct):
