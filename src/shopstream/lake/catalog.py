@@ -94,7 +94,8 @@ def pointers(data_dir: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        con = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        # Not read-only: what a killed build left half-written is rolled back on opening.
+        con = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         con.set_busy_timeout(10_000)
         try:
             return dict(
