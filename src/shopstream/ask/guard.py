@@ -111,9 +111,12 @@ def _bound(text: str) -> None:
 
 
 def said(error: Exception) -> str:
-    """What DuckDB says is wrong, on one line, without the picture of where."""
+    """What DuckDB says is wrong, on one line, without the picture of where. It quotes values of
+    rows: no sender's text moves the cursor.
+    """
     text = re.split(r"\n+LINE \d+:|\n\nPossible solutions|\nTraceback ", str(error))[0]
-    return " ".join(text.split()) or type(error).__name__
+    line = " ".join(text.split()) or type(error).__name__
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
 
 
 def nearest(name: str, known: Collection[str]) -> str:
