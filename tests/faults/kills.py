@@ -89,9 +89,14 @@ class Victim(ABC):
         self.finish(data_dir)
         difference = self.judge(data_dir)
         outcome = Outcome(kills, difference._replace(unbalanced=[*difference.unbalanced, *seen]))
-        if not outcome.difference:
+        if outcome.difference:
+            self.keep(data_dir)
+        else:
             shutil.rmtree(data_dir)
         return outcome
+
+    def keep(self, data_dir: Path) -> None:  # noqa: B027  # it stays where it is
+        """Leave a data directory that differs for someone to look at."""
 
     def judge(self, data_dir: Path) -> Difference:
         return compare(self.wanted, snapshot(data_dir))

@@ -1,15 +1,17 @@
 """The stages of the lake as victims: the intake before it, the lander, builds and maintenance."""
 
 import hashlib
+import shutil
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
-from tests.faults.kills import Victim, append
+from tests.faults.kills import Outcome, Victim, append
 from tests.faults.lake import Thing, in_tables
 from tests.faults.shop import entries
 from tests.faults.snapshot import Difference, Snapshot, compare, snapshot
-from tests.faults.stages import Wrap, run, shopstream
+from tests.faults.stages import Wrap, make_shop, run, shopstream
+from tests.faults.strace import Point
 
 from shopstream.processor import run_processor
 from shopstream.settings import load_settings
@@ -104,10 +106,32 @@ class LanderVictim(_OfTheLake):
 
 
 class BuilderVictim(_OfTheLake):
-    """A build of all tables with news in them, on tables built before."""
+    """A build of all tables with news in them, on tables built before.
+
+    Iceberg writes whole paths into its metadata, so every point has the same data directory, made
+    anew each time.
+    """
 
     name = "builder"
     words: tuple[str, ...] = ("build",)
+
+    @cached_property
+    def template(self) -> Path:
+        made = self.prepare(make_shop(self._folder / "data"))
+        return made.rename(self._folder / "template")
+
+    def _copy(self) -> Path:
+        template, here = self.template, self._folder / "data"
+        shutil.rmtree(here, ignore_errors=True)
+        return shutil.copytree(template, here)
+
+    def kill(self, *points: Point) -> Outcome:
+        assert self.states  # before the data directory is this point's
+        return super().kill(*points)
+
+    def keep(self, data_dir: Path) -> None:
+        self._made += 1
+        data_dir.rename(self._folder / f"differs-{self._made}")
 
     def prepare(self, data_dir: Path) -> Path:
         rows = list(entries(24))
