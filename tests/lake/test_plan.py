@@ -8,6 +8,8 @@ from shopstream.lake.plan import NO_DAYS, Standing, Step, Wanted, descendants, p
 
 MODELS = load_models()
 QUIET = Standing(published=True)
+NEW = Wanted()
+"""Whatever is new."""
 
 
 def standing(**known: Standing) -> dict[str, Standing]:
@@ -19,7 +21,7 @@ def new(*days: str) -> Standing:
     return Standing(published=True, files=1, days=frozenset(days))
 
 
-def steps(wanted: Wanted = Wanted(), **known: Standing) -> dict[str, Step]:
+def steps(wanted: Wanted = NEW, **known: Standing) -> dict[str, Step]:
     return {step.table: step for step in plan(MODELS, standing(**known), wanted)}
 
 
@@ -47,7 +49,10 @@ def test_each_table_comes_after_those_it_is_made_of() -> None:
 def test_a_table_that_is_not_there_is_built_in_full_even_when_nothing_landed() -> None:
     found = steps(gold_funnel=Standing(published=False))
     assert set(found) == {"gold_funnel"}
-    assert (found["gold_funnel"].mode, found["gold_funnel"].why) == ("full", "not built yet")
+    assert (found["gold_funnel"].mode, found["gold_funnel"].why) == (
+        "full",
+        "not built by this model yet",
+    )
 
 
 def test_what_changed_in_a_build_that_did_not_come_to_an_end_is_made_up_for() -> None:
@@ -88,6 +93,20 @@ def test_a_range_is_built_again_from_bronze_with_what_is_made_of_it() -> None:
     assert found["gold_traffic"].days == ["2026-11-20"]
     assert found["gold_abandoned_items"].mode == "whole"
     assert "silver_orders" not in found
+
+
+def test_a_range_of_one_table_is_made_again_of_what_it_reads() -> None:
+    day = "2026-11-20"
+    found = steps(
+        Wanted(since=day, until=day, select=("gold_traffic",)),
+        gold_traffic=Standing(True, days=frozenset({day})),
+    )
+    assert [(s.table, s.mode, s.days) for s in found.values()] == [("gold_traffic", "days", [day])]
+
+
+def test_a_range_is_everything_for_what_is_made_of_a_table_that_was_not_there() -> None:
+    found = steps(Wanted(since="2026-11-20"), silver_clicks=Standing(published=False))
+    assert found["silver_clicks"].mode == found["gold_traffic"].mode == "full"
 
 
 def test_every_day_together_with_some_days_is_every_day() -> None:

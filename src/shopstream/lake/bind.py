@@ -7,6 +7,7 @@ declares, so a file that says otherwise fails and isn't guessed at.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from shopstream.lake.current import view_sql
 from shopstream.lake.model import Model, Source
 
 _OBJECT_BYTES_MAX = 64 * 1024 * 1024
@@ -46,28 +47,21 @@ def source_sql(source: Source, files: Sequence[Path]) -> str:
 
 def table_sql(model: Model, files: Sequence[Path], days: Collection[str] | None = None) -> str:
     """The rows of a table's data files; of `days` only, if given."""
-    if days is not None:
-        files = of_days(files, days)
-    if not files:
-        return nothing(model.types)
-    columns = ", ".join(quoted(name) for name in model.types)
-    names = ", ".join(literal(str(path)) for path in files)
-    where = "" if days is None or model.partition is None else f" WHERE {in_days(model, days)}"
-    # By name: a file of before a column was added lacks it.
-    return (
-        f"SELECT {columns} FROM read_parquet([{names}], hive_partitioning = false,"  # noqa: S608
-        f" union_by_name = true){where}"
-    )
+    if days is None:
+        return view_sql(model, [str(path) for path in files])
+    rows = view_sql(model, [str(path) for path in of_days(files, days)])
+    return f"SELECT * FROM ({rows}) WHERE {in_days(model, days)}"  # noqa: S608
 
 
 def of_days(files: Iterable[Path], days: Collection[str]) -> list[Path]:
-    """The files that may hold one of `days`: a file's folder names its day."""
-    wanted = {f"day={day}" for day in days}
-    return [path for path in files if (day := _day_folder(path)) is None or day in wanted]
+    """The files that may hold one of `days`."""
+    return [path for path in files if (day := day_of(path)) is None or day in days]
 
 
-def _day_folder(path: Path) -> str | None:
-    return next((part for part in reversed(path.parts) if part.startswith("day=")), None)
+def day_of(path: Path) -> str | None:
+    """The day of a data file, which its folder names; None where it doesn't."""
+    folder = next((part for part in reversed(path.parts) if part.startswith("day=")), None)
+    return folder.removeprefix("day=") if folder else None
 
 
 def in_days(model: Model, days: Collection[str]) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyiceberg.types import IcebergType
 
 LANDED, DAYS, UPSTREAM = "shopstream.landed", "shopstream.days", "shopstream.upstream"
+MODEL = "shopstream.model"
 ALL_DAYS = "all"
 """Among the days that a snapshot replaced: every one."""
 _PROPERTIES = {
@@ -41,18 +42,21 @@ class Checkpoint(Struct, frozen=True):
     """What a snapshot says of how it came about.
 
     `landed` is how far the table has read its source, `days` what it replaced (ISO dates or
-    `ALL_DAYS`), `upstream` the snapshots of the tables it was made of.
+    `ALL_DAYS`), `upstream` the snapshots of the tables it was made of, `model` the fingerprint of
+    the model that made it.
     """
 
     landed: str
     days: Collection[str]
     upstream: dict[str, int]
+    model: str
 
     def properties(self) -> dict[str, str]:
         return {
             LANDED: self.landed,
             DAYS: msgspec.json.encode(sorted(self.days)).decode(),
             UPSTREAM: msgspec.json.encode(self.upstream).decode(),
+            MODEL: self.model,
         }
 
 
@@ -112,12 +116,12 @@ def pointers(data_dir: Path) -> dict[str, str]:
 
 
 def open_table(catalog: Catalog, model: Model, lake: Path) -> Table:
-    """The model's table, made when there is none; columns that the model has gained are added."""
+    """The model's table, made when there is none."""
     from pyiceberg.exceptions import NoSuchTableError
 
     name = f"{NAMESPACE}.{model.name}"
     try:
-        table = catalog.load_table(name)
+        return catalog.load_table(name)
     except NoSuchTableError:
         return catalog.create_table(
             name,
@@ -126,8 +130,22 @@ def open_table(catalog: Catalog, model: Model, lake: Path) -> Table:
             partition_spec=_spec(model),
             properties=_PROPERTIES,
         )
-    _take_new_columns(table, model)
-    return table
+
+
+def take_columns(table: Table, model: Model) -> None:
+    """Give the table the model's columns, before all of its rows are replaced."""
+    has = {field.name: field.field_type for field in table.schema().fields}
+    wanted = {column.name: iceberg_type(column.type) for column in model.columns}
+    if has == wanted:
+        return
+    with table.update_schema(allow_incompatible_changes=True) as update:
+        for name, kind in has.items():
+            if wanted.get(name) != kind:
+                update.delete_column(name)
+    with table.update_schema() as update:
+        for column in model.columns:
+            if has.get(column.name) != wanted[column.name]:
+                update.add_column(column.name, wanted[column.name], doc=column.description)
 
 
 def _schema(model: Model) -> Schema:
@@ -150,15 +168,6 @@ def _spec(model: Model) -> PartitionSpec:
         return PartitionSpec()
     place = list(model.types).index(model.partition) + 1
     return PartitionSpec(PartitionField(place, 1000, IdentityTransform(), model.partition))
-
-
-def _take_new_columns(table: Table, model: Model) -> None:
-    known = {field.name for field in table.schema().fields}
-    new = [column for column in model.columns if column.name not in known]
-    if new:
-        with table.update_schema() as update:
-            for column in new:
-                update.add_column(column.name, iceberg_type(column.type), doc=column.description)
 
 
 def iceberg_type(kind: str) -> IcebergType:
@@ -242,7 +251,7 @@ def planned(table: Table, lake: Path) -> tuple[list[str], int]:
 def checkpoint_of(table: Table) -> Checkpoint:
     """What the newest snapshot says; empty when there is none."""
     snapshot = table.current_snapshot()
-    return _checkpoint(snapshot.summary) if snapshot else Checkpoint("", (), {})
+    return _checkpoint(snapshot.summary) if snapshot else Checkpoint("", (), {}, "")
 
 
 def days_since(table: Table, snapshot_id: int) -> set[str] | None:
@@ -271,4 +280,5 @@ def _checkpoint(summary: Summary | None) -> Checkpoint:
         get(LANDED) or "",
         msgspec.json.decode(get(DAYS) or '["all"]', type=list[str]),
         msgspec.json.decode(get(UPSTREAM) or "{}", type=dict[str, int]),
+        get(MODEL) or "",
     )

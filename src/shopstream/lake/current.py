@@ -22,8 +22,8 @@ class TableNow(Struct, kw_only=True, omit_defaults=True):
     """A published table: its Iceberg snapshot, its data files (relative to `lake/`), its rows.
 
     `metadata` is the catalog's pointer when this was written; while the catalog still has it, the
-    rest holds: `landed`, what the table has taken of its source, and `upstream`, the snapshots of
-    the tables that it was made of.
+    rest holds: `landed`, what the table has taken of its source, `upstream`, the snapshots of the
+    tables that it was made of, and `model`, the fingerprint of the model that made it.
     """
 
     snapshot: int
@@ -32,6 +32,7 @@ class TableNow(Struct, kw_only=True, omit_defaults=True):
     metadata: str = ""
     landed: str = ""
     upstream: dict[str, int] = {}
+    model: str = ""
 
 
 class Current(Struct, kw_only=True):
@@ -80,10 +81,15 @@ def sync_path(path: Path) -> None:
 
 
 def view_sql(model: Model, files: list[str]) -> str:
-    """A SELECT of the model's columns, in its types, over Parquet files; of no rows without any."""
+    """A SELECT of the model's columns over its Parquet files; of no rows without any.
+
+    A column that no file has yet, since the model has only now gained it, is NULL.
+    """
+    nulls = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in model.types.items())
+    empty = f"SELECT {nulls} WHERE false"
     if not files:
-        nulls = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in model.types.items())
-        return f"SELECT {nulls} WHERE false"
+        return empty
     columns = ", ".join(f'"{name}"' for name in model.types)
     names = ", ".join("'" + name.replace("'", "''") + "'" for name in files)
-    return f"SELECT {columns} FROM read_parquet([{names}], hive_partitioning = false)"  # noqa: S608
+    parquet = f"read_parquet([{names}], hive_partitioning = false, union_by_name = true)"
+    return f"SELECT {columns} FROM ({empty} UNION ALL BY NAME SELECT * FROM {parquet})"  # noqa: S608

@@ -22,8 +22,9 @@ NO_DAYS: frozenset[str] = frozenset()
 class Standing(NamedTuple):
     """What is known of a table before the build.
 
-    `published`: it has a snapshot. `files` are newly landed files of its source and `days` theirs
-    (event days). `pending` are the days in which tables it reads changed since it read them.
+    `published`: it has a snapshot, made by the model as it is. `files` are newly landed files of
+    its source and `days` theirs (event days). `pending` are the days in which tables that it reads
+    changed since it read them.
     """
 
     published: bool
@@ -97,10 +98,10 @@ def descendants(models: Mapping[str, Model], name: str) -> set[str]:
 def _step(model: Model, now: Standing, steps: Mapping[str, Step], wanted: Wanted) -> Step | None:
     made_of = [steps[name] for name in model.reads if name in steps]
     if wanted.full or not now.published:
-        why = "asked for in full" if wanted.full else "not built yet"
+        why = "asked for in full" if wanted.full else "not built by this model yet"
         return Step(model.name, "full", [], now.files, why)
     if wanted.ranged:
-        return _ranged(model, now, made_of)
+        return _ranged(model, now, made_of, wanted)
     if model.build == "whole":
         if now.files or now.pending is None or now.pending or made_of:
             return Step(model.name, "whole", [], now.files, _why(now, made_of))
@@ -115,17 +116,19 @@ def _step(model: Model, now: Standing, steps: Mapping[str, Step], wanted: Wanted
     return Step(model.name, "days", sorted(days), now.files, _why(now, made_of))
 
 
-def _ranged(model: Model, now: Standing, made_of: Sequence[Step]) -> Step | None:
-    """A backfill: the days of a range, again from bronze; `now.days` are those within it."""
+def _ranged(model: Model, now: Standing, made_of: Sequence[Step], wanted: Wanted) -> Step | None:
+    """A backfill: the days of a range again. `now.days` are those within it that there are."""
     if model.build == "merge":
         if not now.files:
             return None
         return Step(model.name, "days", sorted(now.days), now.files, "asked for from bronze")
-    if not made_of:
-        return None
-    mode: Mode = "whole" if model.build == "whole" else "days"
-    days = {day for step in made_of for day in step.days} if mode == "days" else set()
-    return Step(model.name, mode, sorted(days), 0, _why(now, made_of))
+    why = _why(now, made_of) if made_of else "asked for"
+    if model.build == "whole":
+        return Step(model.name, "whole", [], 0, why) if made_of or wanted.select else None
+    days = union([now.days, *(None if s.mode != "days" else s.days for s in made_of)])
+    if days is None:
+        return Step(model.name, "full", [], 0, why)
+    return Step(model.name, "days", sorted(days), 0, why) if days else None
 
 
 def _why(now: Standing, made_of: Sequence[Step]) -> str:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from shopstream.errors import DataDirError
 from shopstream.lake.bind import EVENT_TIME, in_days, literal, quoted, table_sql, taken_back
-from shopstream.lake.catalog import ALL_DAYS, Checkpoint, field_ids, replace_days
+from shopstream.lake.catalog import ALL_DAYS, Checkpoint, field_ids, replace_days, take_columns
 from shopstream.lake.current import TableNow, sync_path
 from shopstream.lake.files import data_file
 from shopstream.lake.model import Model, Source
 from shopstream.lake.plan import NO_DAYS, Days, Step
 from shopstream.lake.quality import TestFailure, audit, relations_of
-from shopstream.lake.state import LakeState
+from shopstream.lake.state import LakeState, fingerprint
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,6 +41,8 @@ class Staging:
         self._full = step.mode == "full"
         self.days = days
         self._table = lake.open(model.name)
+        if self._full:
+            take_columns(self._table, model)
         data = lake.folder / "warehouse" / model.name / "data"
         self._folder = data / f"{number:08d}-{uuid.uuid4().hex[:8]}"
         self._bound: dict[str, str] = {}
@@ -71,9 +73,12 @@ class Staging:
         model, lake = self._model, self._lake
         for name in model.reads:
             if source := lake.sources.get(name):
-                rows = lake.rows_of_source(model, source, self._temp)
+                # Read once: JSON costs more than all else, and the audit looks again.
+                new = lake.rows_of_source(model, source, self._temp)
+                self._con.execute(f"CREATE OR REPLACE TEMP TABLE new_rows AS {new}")
+                rows = "SELECT * FROM new_rows"
                 if model.merge and not self._full:
-                    rows = self._merged(source, rows)
+                    rows = self._merged(source)
             else:
                 days = self.days if model.build == "days" else None
                 rows = table_sql(lake.models[name], lake.files_of(name), days)
@@ -83,31 +88,28 @@ class Staging:
         self._con.execute(f"CREATE OR REPLACE TEMP VIEW {quoted(name)} AS {rows}")
         self._bound[name] = name
 
-    def _merged(self, source: Source, new: str) -> str:
+    def _merged(self, source: Source) -> str:
         """New rows and the table's own rows that they are to be seen with."""
         model, files = self._model, self._lake.files_of(self._model.name)
         days = self.days if self.days is not None else NO_DAYS
         if not (model.merge and model.merge.keys):
-            own = taken_back(model, source, table_sql(model, files, days))
             at = EVENT_TIME["archive" if source.archive else "topic"]
             # In a range that was asked for, files also hold other days.
-            new = f"SELECT * FROM ({new}) WHERE CAST({quoted(at)} AS DATE) IN ({_dates(days)})"  # noqa: S608
+            new = f"SELECT * FROM new_rows WHERE CAST({quoted(at)} AS DATE) IN ({_dates(days)})"  # noqa: S608
+            own = taken_back(model, source, table_sql(model, files, days))
             return f"{new} UNION ALL BY NAME {own}"
-        self._con.execute(f"CREATE OR REPLACE TEMP TABLE new_rows AS {new}")
         keys = ", ".join(map(quoted, model.merge.keys))
         own = table_sql(model, files)
-        with_new = (
-            f"SELECT DISTINCT day FROM ({own}) WHERE ({keys}) IN (SELECT ({keys}) FROM new_rows)"  # noqa: S608
-        )
-        found = self._con.execute(with_new).fetchall()
+        shared = f"({keys}) IN (SELECT ({keys}) FROM new_rows)"  # noqa: S608
+        found = self._con.execute(f"SELECT DISTINCT day FROM ({own}) WHERE {shared}").fetchall()  # noqa: S608
         self.days = frozenset(days | {str(day) for (day,) in found})
         here = in_days(model, self.days)
         self._con.execute(
             f"CREATE OR REPLACE TEMP TABLE own_keys AS SELECT DISTINCT {keys} FROM ({own})"  # noqa: S608
             f" WHERE {here} UNION SELECT DISTINCT {keys} FROM new_rows"
         )
-        shared = f"SELECT * FROM ({own}) WHERE ({keys}) IN (SELECT ({keys}) FROM own_keys)"  # noqa: S608
-        again = taken_back(model, source, shared)
+        kept = f"SELECT * FROM ({own}) WHERE ({keys}) IN (SELECT ({keys}) FROM own_keys)"  # noqa: S608
+        again = taken_back(model, source, kept)
         return f"SELECT * FROM new_rows UNION ALL BY NAME {again}"  # noqa: S608
 
     def _write(self) -> None:
@@ -176,7 +178,8 @@ class Staging:
         names = {path: str(path.relative_to(lake.folder)) for path in files}
         builds.record_files([data_file(lake.folder, names[path], rows[path]) for path in files])
         days: Collection[str] = [ALL_DAYS] if self.days is None else self.days
-        checkpoint = Checkpoint(lake.landed_of(model.name), days, self._upstream)
+        made_by = fingerprint(model)
+        checkpoint = Checkpoint(lake.landed_of(model.name), days, self._upstream, made_by)
         committed = replace_days(self._table, model, self.days, files, checkpoint, lake.folder)
         before = lake.tables.get(model.name)
         gone = set(committed.gone)
@@ -189,6 +192,7 @@ class Staging:
             metadata=committed.metadata,
             landed=checkpoint.landed,
             upstream=self._upstream,
+            model=made_by,
         )
         lake.committed(model.name, now, self.days)
         if not files:

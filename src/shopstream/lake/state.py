@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import msgspec
 
 from shopstream.engine import Engine
 from shopstream.errors import DataDirError
-from shopstream.lake.bind import source_sql
+from shopstream.lake.bind import day_of, source_sql
 from shopstream.lake.catalog import (
     checkpoint_of,
     days_since,
@@ -77,6 +78,7 @@ class LakeState:
             metadata=table.metadata_location,
             landed=checkpoint.landed,
             upstream=checkpoint.upstream,
+            model=checkpoint.model,
         )
 
     def open(self, name: str) -> Table:
@@ -90,6 +92,8 @@ class LakeState:
 
     def _standing(self, model: Model, wanted: Wanted) -> Standing:
         now = self.tables.get(model.name)
+        if now is not None and now.model != fingerprint(model):
+            now = None  # another version of the model made it: its days can't be mixed with ours
         again = wanted.full or now is None
         new = None
         for name in model.reads:
@@ -99,8 +103,14 @@ class LakeState:
         pending = union(self._pending_of(model, now, name) for name in model.reads)
         self.pending[model.name] = pending
         if new is None:
-            return Standing(now is not None, pending=pending)
+            within = self._days_within(model, wanted) if wanted.ranged else NO_DAYS
+            return Standing(now is not None, days=within, pending=pending)
         return Standing(now is not None, len(new.files), new.days, pending)
+
+    def _days_within(self, model: Model, wanted: Wanted) -> frozenset[str]:
+        """The days of a range that what `model` reads has."""
+        files = [path for name in model.reads for path in self.files_of(name)]
+        return frozenset(day for day in map(day_of, files) if day and wanted.holds(day))
 
     def _new_of(
         self, model: Model, source: Source, now: TableNow | None, wanted: Wanted, *, again: bool
@@ -154,3 +164,9 @@ class LakeState:
         """Have readers see the tables as they are now."""
         current = Current(build=build, built_at=datetime.now(UTC), tables=self.tables)
         write_current(self._settings.data_dir, current)
+
+
+def fingerprint(model: Model) -> str:
+    """Changes when what a table holds may: its SQL, columns, partition or way of building."""
+    said = (model.sql, list(model.types.items()), model.partition, model.build, model.merge)
+    return blake2b(msgspec.json.encode(said), digest_size=8).hexdigest()
