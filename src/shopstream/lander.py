@@ -66,11 +66,23 @@ def run_lander(
     process lands, DataDirError when the log is not the one that was landed before; with
     `until_idle` also OSError when the disk takes nothing, where otherwise it tries again.
     """
-    engine = open_engine(settings)
     stop = stop or threading.Event()
+    with _stopped_by_signals(stop):
+        _run(settings, stop, until_idle=until_idle, wait_s=LOCK_WAIT_S)
+
+
+def land_here(settings: Settings) -> None:
+    """Land all there now is. Signals are the caller's; ending anywhere is as good as a kill.
+
+    Raises as `run_lander`, Busy at once.
+    """
+    _run(settings, threading.Event(), until_idle=True, wait_s=0.0)
+
+
+def _run(settings: Settings, stop: threading.Event, *, until_idle: bool, wait_s: float) -> None:
+    engine = open_engine(settings)
     with (
-        _stopped_by_signals(stop),
-        engine.write_landed(wait_s=LOCK_WAIT_S) as landed,
+        engine.write_landed(wait_s=wait_s) as landed,
         _closing(engine.read_log()) as log,
         _closing(Lander(engine, log, landed)) as lander,
     ):

@@ -36,7 +36,7 @@ class Standing(Struct):
 
 def lake_stages(settings: Settings) -> list[str]:
     """The stages that the setting `lake` turns on."""
-    return ["lander"] if settings.lake else []
+    return ["lander", "builder"] if settings.lake else []
 
 
 def status(settings: Settings) -> list[StageStatus]:

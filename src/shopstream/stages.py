@@ -8,7 +8,7 @@ from collections.abc import Callable
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import Busy, DataDirError, NotRunning
 from shopstream.heartbeats import alive, read_heartbeats
-from shopstream.lander import request_landing, run_lander
+from shopstream.lander import land_here, request_landing
 from shopstream.settings import Settings
 
 WAIT_S = 0.1
@@ -49,38 +49,35 @@ def land(settings: Settings, *, wait_s: float | None = None) -> int:
     log = engine.read_log()
     end = log.end()
     log.close()
-    if (position := _landed_to(engine)) >= end:
-        return position
-    try:
-        run_lander(settings, until_idle=True)
-    except Busy:
-        request_landing(engine.dir.run)
-        _wait_for_landing(engine, end, wait_s)
-    return _landed_to(engine)
-
-
-def _wait_for_landing(engine: Engine, end: int, wait_s: float | None) -> None:
     began = moved = time.monotonic()
-    last = -1
+    last: int | None = None
     while (position := _landed_to(engine)) < end:
-        now = time.monotonic()
+        try:
+            land_here(settings)
+            continue
+        except Busy:
+            now = time.monotonic()
+        if last is None:
+            request_landing(engine.dir.run)
         if wait_s is not None and now - began > wait_s:
-            return
+            break
         if position != last:
             last, moved = position, now
         elif now - moved > STALLED_S:
             raise NotRunning(
-                f"{end - position} events wait to be landed and the lander doesn't move;"
+                f"{end - max(0, position)} events wait to be landed and the lander doesn't move;"
                 " see `shopstream status`"
             )
         time.sleep(WAIT_S)
+    return max(0, position)
 
 
 def _landed_to(engine: Engine) -> int:
+    """-1 when there is nothing yet that could tell."""
     try:
         landed = engine.read_landed()
     except DataDirError:
-        return 0
+        return -1
     try:
         return landed.position()
     finally:

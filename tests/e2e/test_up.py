@@ -20,7 +20,7 @@ from shopstream.heartbeats import alive, read_heartbeats
 
 pytestmark = pytest.mark.slow
 
-STAGES = {"collector", "processor-0", "notifier", "intake", "lander"}
+STAGES = {"collector", "processor-0", "notifier", "intake", "lander", "builder"}
 
 
 class Up:

@@ -416,3 +416,10 @@ def test_sigterm_ends_the_lander_after_the_range_at_hand(tmp_path: Path) -> None
     run_lander(settings)
     timer.join()
     assert heartbeat(settings)["ended"] is True
+
+
+def test_an_empty_log_is_landed_too(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    append(settings, 0)
+    assert stages.land(settings) == 0
+    assert files(settings) == []
