@@ -2,7 +2,8 @@
 
 For each topic: received (counted by the log) + derived (made from another event) = accepted +
 duplicate + quarantined + waiting (in the log, not processed yet). And what the tables hold is what
-was stored less what has expired; and every offer made is archived once.
+was stored less what has expired; and every offer made is archived once. Then the lake
+(`shopstream.lake.verify`).
 """
 
 from collections import Counter
@@ -29,6 +30,7 @@ from shopstream.flows.work import (
     STORED,
     Ledger,
 )
+from shopstream.lake.verify import LakeReport, Processed, verify
 from shopstream.ports import Log, Tables
 from shopstream.settings import Settings
 
@@ -81,6 +83,7 @@ class CheckReport(Struct):
     quarantine: dict[str, dict[str, int]]
     orders: dict[str, Sold]
     tables: dict[str, Held]
+    lake: LakeReport | None
     differences: list[str]
 
 
@@ -118,6 +121,9 @@ def check(settings: Settings) -> CheckReport:
     topics, sources, differences = _add_up(cells, received, waiting)
     held = _compare_tables(cells, found, differences)
     _compare_archive(engine, cells, sum(archived_to), differences)
+    positions = [None if checkpoint.done else checkpoint.position for checkpoint in checkpoints]
+    lake = verify(engine, Processed(cells, positions))
+    differences += lake.differences if lake else []
     return CheckReport(
         balanced=not differences,
         topics=topics,
@@ -125,6 +131,7 @@ def check(settings: Settings) -> CheckReport:
         quarantine=_reasons(cells),
         orders=orders,
         tables=held,
+        lake=lake,
         differences=differences,
     )
 

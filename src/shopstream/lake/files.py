@@ -1,6 +1,7 @@
 """A file of the lake and what tells that it is whole."""
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,3 +30,16 @@ def sha256_of(path: Path) -> str:
         while piece := file.read(_CHUNK_BYTES):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def damaged(lake_dir: Path, names: Iterable[str], recorded: Mapping[str, DataFile]) -> list[str]:
+    """Those of `names` that are not what was `recorded`, or not there."""
+    found = []
+    for name in names:
+        try:
+            whole = name not in recorded or sha256_of(lake_dir / name) == recorded[name].sha256
+        except OSError:
+            whole = False
+        if not whole:
+            found.append(name)
+    return found

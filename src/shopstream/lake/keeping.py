@@ -21,7 +21,7 @@ _HOUR_MS = 3_600_000
 class LiveFile(NamedTuple):
     """A data file of a table's newest snapshot; `part` is its day, or nothing."""
 
-    path: str
+    name: str
     part: str
     bytes: int
     rows: int

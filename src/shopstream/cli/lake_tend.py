@@ -1,0 +1,69 @@
+"""Commands that tend the lake."""
+
+from typing import Annotated
+
+import typer
+
+from shopstream.cli.app import lake_app
+from shopstream.cli.options import DataDir
+from shopstream.cli.printing import say, settings_of
+
+
+@lake_app.command("maintain")
+def lake_maintain(data_dir: DataDir = None) -> None:
+    """Merge small files, forget old snapshots, delete what nobody needs.
+
+    The builder does it by itself every few builds. Readers are not disturbed: a
+    file goes an hour after the last table that needs it. Waits half a minute for a
+    build that is going on; exits 3 when that takes longer.
+
+    \b
+    Examples:
+      $ shopstream lake maintain
+    """
+    from shopstream.engine import open_engine
+    from shopstream.lake.maintain import LOCK_WAIT_S, maintain
+
+    found = settings_of(data_dir)
+    with open_engine(found, create=False).write_builds(LOCK_WAIT_S) as builds:
+        report = maintain(found, builds)
+    say(str(report))
+    damaged = [file for table in report.tables.values() for file in table.damaged]
+    for name in damaged:
+        say(f"damaged: lake/{name}; see `shopstream check`")
+    if damaged:
+        raise typer.Exit(1)
+
+
+@lake_app.command("rebuild")
+def lake_rebuild(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="The table's name.")],
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Also where bronze expires: older rows are lost then.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Build a table, and all that is made of it, anew from bronze.
+
+    Files that were damaged are put aside below lake/damaged. Exits 1 when a table
+    failed its tests: readers still see what was there before.
+
+    \b
+    Examples:
+      $ shopstream lake rebuild silver_clicks
+    """
+    from shopstream.lake.plan import Step
+    from shopstream.lake.rebuild import rebuild
+
+    def tell(step: Step, n: int, count: int) -> None:
+        say(f"{n} of {count}: {step.table}")
+
+    done = rebuild(settings_of(data_dir), table, anyway=anyway, on_step=tell)
+    for name in done.isolated:
+        say(f"put aside: lake/{name}")
+    for built in done.build.tables:
+        for failure in built.failures:
+            say(f"failed: {failure}")
+    if done.build.failed:
+        raise typer.Exit(1)
+    say(f"{len(done.build.tables)} tables were built anew")

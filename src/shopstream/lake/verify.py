@@ -1,0 +1,245 @@
+"""The lake's part of `shopstream check`: every file is as it was written, and every step holds what
+the step before gave it.
+
+- bronze and the tables' files against the SHA-256 that was remembered when they were written;
+- what was landed against the processors' ledger, where both have passed the same log positions;
+- silver against bronze: identities are counted anew, by other SQL than the models';
+- gold against silver: sums, where gold was made of the silver that is shown.
+
+All of it reads one `current.json`, so builds and maintenance may go on meanwhile.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from shopstream.engine import Engine
+from shopstream.events import TOPICS
+from shopstream.flows.work import ACCEPTED, DUPLICATE, QUARANTINED
+from shopstream.lake.compare import Compared, Shown, compare_gold, compare_silver
+from shopstream.lake.current import FILE, read_current
+from shopstream.lake.duck import connect_duck
+from shopstream.lake.files import sha256_of
+
+if TYPE_CHECKING:
+    from shopstream.local.landed import Landed
+
+MEMORY_BYTES = 1 << 30
+
+
+class Files(Struct):
+    """How many files were read and compared with their hash, and their bytes."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+class LakeReport(Struct):
+    """What `verify` found; `differences` is empty when all adds up.
+
+    `build` is the build that readers see (0: none yet), `position` how far the log is landed,
+    `rows` those of each table. `uncompared` says what could not be compared just now, and why.
+    """
+
+    build: int = 0
+    position: int = 0
+    bronze: Files = msgspec.field(default_factory=Files)
+    data: Files = msgspec.field(default_factory=Files)
+    rows: dict[str, int] = {}
+    uncompared: list[str] = []
+    differences: list[str] = []
+
+
+class Processed(NamedTuple):
+    """What the processors say: units by (topic, source, outcome), and each shard's position
+    (None while it is inside a row).
+    """
+
+    cells: Mapping[tuple[str, str, str], int]
+    positions: Sequence[int | None]
+
+
+def verify(engine: Engine, processed: Processed) -> LakeReport | None:
+    """Compare everything in the lake; None when there is no lake yet. Safe while stages run.
+
+    `processed` must have been read before. Raises DataDirError when the lake can't be read at all.
+    """
+    report = LakeReport()
+    lake = engine.dir.root / "lake"
+    if not (lake / "landed.db").exists():
+        return None
+    with engine.read_landed() as landed:
+        _verify_counts(landed, processed, report)
+        broken = _verify_bronze(engine.dir.root, landed, report)
+        if (lake / FILE).exists():
+            _verify_tables(engine, landed, broken, report)
+    return report
+
+
+# --- bronze --------------------------------------------------------------------------------------
+
+
+def _verify_bronze(root: Path, landed: "Landed", report: LakeReport) -> set[str]:
+    """Compare bronze with its hashes; the topics that have a broken file."""
+    broken = set()
+    for topic in (*TOPICS, "quarantine"):
+        files = landed.since(0, topic)
+        for file in files:
+            found = _difference(root / file.name, file.sha256)
+            if found and file in landed.since(file.id - 1, topic, file.id):  # else it expired
+                report.differences.append(f"{file.name} {found}")
+                broken.add(topic)
+        report.bronze.files += len(files)
+        report.bronze.bytes += sum(file.bytes for file in files)
+    return broken
+
+
+def _difference(path: Path, sha256: str) -> str:
+    try:
+        if sha256_of(path) == sha256:
+            return ""
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as e:
+        return f"can't be read: {e.strerror}"
+    return "is not what was written: its SHA-256 differs"
+
+
+def _verify_counts(landed: "Landed", processed: Processed, report: LakeReport) -> None:
+    """The lander's tally against the ledger, by topic and source.
+
+    The lander judges as the processors do but remembers no events: what is a duplicate to them, a
+    conflict or poison, is accepted to it (or, as poison may be anything, rejected).
+    """
+    tallied, position = _tally(landed)
+    report.position = position
+    if landed.gaps():
+        report.uncompared.append(
+            "bronze with the ledger: the log had forgotten events before they were landed"
+        )
+        return
+    positions = processed.positions
+    if any(at is None for at in positions) or not positions:
+        report.uncompared.append("bronze with the ledger: the processors are at work")
+        return
+    low, high = min(at or 0 for at in positions), max(at or 0 for at in positions)
+    if low < position < high or (low != high and position in (low, high)):
+        report.uncompared.append("bronze with the ledger: the processors are at work")
+        return
+    ledger = _ledger(processed.cells)
+    for topic, source in sorted({*tallied, *ledger}):
+        accepted, rejected = tallied.get((topic, source), (0, 0))
+        judged = ledger.get((topic, source), _Judged())
+        total = accepted + rejected
+        if position == low == high:
+            good = total == judged.total and 0 <= accepted - judged.accepted <= judged.poison
+        else:
+            good = total <= judged.total if position < low else total >= judged.total
+        if not good:
+            report.differences.append(
+                f"bronze: {topic} from {source}: {accepted} landed and {rejected} rejected up to"
+                f" position {position}; the ledger has {judged.accepted} and"
+                f" {judged.total - judged.accepted} up to {low}"
+            )
+
+
+class _Judged(NamedTuple):
+    """Units of the ledger, `accepted` as the lander sees it."""
+
+    accepted: int = 0
+    poison: int = 0
+    total: int = 0
+
+
+def _ledger(cells: Mapping[tuple[str, str, str], int]) -> dict[tuple[str, str], _Judged]:
+    found: dict[tuple[str, str], _Judged] = {}
+    for (topic, source, outcome), units in cells.items():
+        kind, _, reason = outcome.partition(":")
+        if topic not in TOPICS or kind not in (ACCEPTED, DUPLICATE, QUARANTINED):
+            continue
+        before = found.get((topic, source), _Judged())
+        taken = kind != QUARANTINED or reason == "conflict"
+        found[topic, source] = _Judged(
+            before.accepted + units * taken,
+            before.poison + units * (reason == "poison"),
+            before.total + units,
+        )
+    return found
+
+
+def _tally(landed: "Landed") -> tuple[dict[tuple[str, str], tuple[int, int]], int]:
+    """(accepted, rejected) units by topic and source, and the position they were read at."""
+    while True:
+        position = landed.position()
+        counts: Counter[tuple[str, str, bool]] = Counter()
+        for tally in landed.tally():
+            counts[tally.topic, tally.source, not tally.reason] += tally.events
+        if landed.position() == position:
+            break
+    keys = {(topic, source) for topic, source, _ in counts}
+    return {(t, s): (counts[t, s, True], counts[t, s, False]) for t, s in keys}, position
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def _verify_tables(
+    engine: Engine, landed: "Landed", broken_topics: set[str], report: LakeReport
+) -> None:
+    import duckdb
+
+    lake = engine.dir.root / "lake"
+    current = read_current(engine.dir.root)
+    shown = {
+        name: Shown(
+            [str(lake / file) for file in now.files],
+            now.rows,
+            now.snapshot,
+            now.landed,
+            now.upstream,
+        )
+        for name, now in current.tables.items()
+    }
+    report.build = current.build
+    report.rows = {name: table.rows for name, table in shown.items()}
+    broken = _verify_data(engine, shown, report)
+    compared = Compared()
+    temp = lake / "tmp" / f"check-{uuid.uuid4().hex[:8]}"
+    with connect_duck(MEMORY_BYTES, temp) as con:
+        whole = {name: table for name, table in shown.items() if name not in broken}
+        try:
+            compare_silver(con, engine, landed, broken_topics, whole, compared)
+            compare_gold(con, engine, whole, compared)
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as e:
+            # All files were whole a moment ago: one went meanwhile, or there is no room.
+            compared.uncompared.append(f"the tables with each other: {str(e).splitlines()[0]}")
+    report.uncompared += compared.uncompared
+    report.differences += compared.differences
+
+
+def _verify_data(engine: Engine, shown: Mapping[str, Shown], report: LakeReport) -> set[str]:
+    """Compare the tables' files with their hashes; the tables that have a broken one."""
+    lake = engine.dir.root / "lake"
+    with engine.read_builds() as builds:
+        recorded = builds.files()
+    broken = set()
+    for table, entry in shown.items():
+        for path in map(Path, entry.files):
+            name = path.relative_to(lake).as_posix()
+            if name not in recorded:
+                found = "was written by nobody that we know"
+            else:
+                found = _difference(path, recorded[name].sha256)
+                report.data.files += 1
+                report.data.bytes += recorded[name].bytes
+            if found:
+                broken.add(table)
+                report.differences.append(
+                    f"lake/{name} {found}; `shopstream lake rebuild {table}` makes it anew"
+                )
+    return broken
