@@ -37,7 +37,7 @@ ranked AS (
         customers.customer_id, customers.currency, customers.orders, customers.revenue,
         customers.refunded, customers.first_order_at, customers.last_order_at,
         DATE_DIFF('day', customers.last_day, as_of.day) AS recency_days,
-        DATE_DIFF('day', customers.first_day, as_of.day) + 1 AS known_days,
+        DATE_DIFF('day', customers.first_day, customers.last_day) AS ordering_days,
         RANK() OVER (PARTITION BY customers.currency ORDER BY customers.revenue DESC) AS place,
         PERCENT_RANK() OVER (
             PARTITION BY customers.currency ORDER BY customers.revenue
@@ -50,7 +50,9 @@ ranked AS (
 SELECT
     customer_id, currency, orders, revenue, refunded, first_order_at, last_order_at,
     CAST(recency_days AS BIGINT) AS recency_days,
-    CAST(orders AS DOUBLE) * 30 / CAST(known_days AS DOUBLE) AS orders_per_30_days,
+    CASE
+        WHEN orders > 1 THEN CAST(ordering_days AS DOUBLE) / CAST(orders - 1 AS DOUBLE)
+    END AS days_between_orders,
     CAST(revenue AS DOUBLE) / NULLIF(CAST(orders AS DOUBLE), 0) AS average_order,
     CAST(percentile AS DOUBLE) AS percentile,
     -- The best tenth, rounded up: a comparison of whole numbers is the same on every engine.

@@ -1,15 +1,27 @@
 -- What is on hand of each product, and how long it lasts at the pace it sells.
 WITH days AS (
-    SELECT MAX(day) AS day FROM gold_product_performance
+    SELECT MIN(day) AS first_day, MAX(day) AS day FROM gold_product_performance
     UNION ALL
-    SELECT MAX(CAST(timestamp AS DATE)) AS day FROM silver_products
+    SELECT CAST(NULL AS DATE) AS first_day, MAX(CAST(timestamp AS DATE)) AS day
+    FROM silver_products
 ),
 
-as_of AS (
+latest AS (
     SELECT
-        MAX(day) AS day, CAST(MAX(day) - INTERVAL '7' DAY AS DATE) AS week_before,
+        MIN(first_day) AS first_day, MAX(day) AS day,
+        CAST(MAX(day) - INTERVAL '7' DAY AS DATE) AS week_before,
         CAST(MAX(day) - INTERVAL '28' DAY AS DATE) AS month_before
     FROM days
+),
+
+-- A young shop has sold for fewer than 28 days.
+as_of AS (
+    SELECT
+        day, week_before, month_before,
+        CASE
+            WHEN first_day <= month_before THEN 28 ELSE DATE_DIFF('day', first_day, day) + 1
+        END AS days
+    FROM latest
 ),
 
 demand AS (
@@ -26,8 +38,9 @@ SELECT
     products.timestamp AS counted_at, products.stock_on_hand, products.reorder_level,
     products.discontinued, CAST(COALESCE(demand.units_7d, 0) AS BIGINT) AS demand_7d,
     CAST(COALESCE(demand.units_28d, 0) AS BIGINT) AS demand_28d,
-    CAST(products.stock_on_hand * 28 AS DOUBLE) / NULLIF(CAST(demand.units_28d AS DOUBLE), 0)
-        AS days_of_cover,
+    CAST(COALESCE(as_of.days, 0) AS BIGINT) AS demand_days,
+    CAST(products.stock_on_hand * as_of.days AS DOUBLE)
+        / NULLIF(CAST(demand.units_28d AS DOUBLE), 0) AS days_of_cover,
     products.stock_on_hand = 0 AS out_of_stock,
     products.stock_on_hand <= products.reorder_level AND NOT products.discontinued AS low_stock
 FROM silver_products AS products
