@@ -14,6 +14,7 @@ from shopstream.errors import Busy
 from shopstream.heartbeats import write_heartbeat
 from shopstream.lake.build import BuildReport, build
 from shopstream.lake.maintain import maintain_if_due
+from shopstream.lake.plan import Step
 from shopstream.settings import Settings
 from shopstream.stages import land
 
@@ -37,7 +38,7 @@ def run_builder(settings: Settings, *, until_idle: bool = False) -> None:
         try:
             while not stop.is_set():
                 began = time.monotonic()
-                _build(settings, engine, beat)
+                _build(settings, engine, beat, stop)
                 if until_idle:
                     break
                 pause_s = settings.build_every.total_seconds() - (time.monotonic() - began)
@@ -46,20 +47,31 @@ def run_builder(settings: Settings, *, until_idle: bool = False) -> None:
             beat.end()
 
 
-def _build(settings: Settings, engine: Engine, beat: "_Beat") -> None:
+def _build(settings: Settings, engine: Engine, beat: "_Beat", stop: threading.Event) -> None:
+    def begin(step: Step, *_: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        beat.tell(building=step.table)
+
     land(settings, wait_s=LANDING_S)
     try:
-        report = build(settings, on_step=lambda step, *_: beat.tell(building=step.table))
+        report = build(settings, on_step=begin)
         beat.built(report)
         for failed in report.tables:
             for failure in failed.failures:
                 logger.error("model_failed", failure=failure)
         with engine.write_builds(wait_s=LANDING_S) as builds:
             maintain_if_due(settings, builds)
+    except _Stopped:
+        return  # the tables built so far are published by the next build
     except Busy as e:
         logger.warning("build_put_off", reason=str(e))
     finally:
         beat.tell(building="")
+
+
+class _Stopped(Exception):
+    """Told to end between two tables."""
 
 
 class _Beat:

@@ -12,6 +12,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Collection
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from shopstream.local.builds import Builds
 
 LOCK_WAIT_S = 30.0
+TEMP = "tmp"
 
 
 class Built(Struct, omit_defaults=True, kw_only=True):
@@ -77,15 +79,14 @@ def build(
     """
     began = time.monotonic()
     engine = open_engine(settings, create=False)
-    inputs = Inputs(engine)
-    try:
-        if dry_run:
+    if dry_run:
+        with closing(Inputs(engine)) as inputs:
             return BuildReport(steps=LakeState(settings, engine, inputs).plan(wanted))
-        with engine.write_builds(wait_s) as builds:
-            lake = LakeState(settings, engine, inputs)
-            report = _Run(settings, lake, builds).run(wanted, on_step)
-    finally:
-        inputs.close()
+    # What has landed is looked at under the lock: a build that waited for another goes beyond it.
+    with engine.write_builds(wait_s) as builds, closing(Inputs(engine)) as inputs:
+        lake = LakeState(settings, engine, inputs)
+        shutil.rmtree(lake.folder / TEMP, ignore_errors=True)  # of a build that was killed
+        report = _Run(settings, lake, builds, wanted).run(on_step)
     report.seconds = round(time.monotonic() - began, 3)
     return report
 
@@ -93,12 +94,12 @@ def build(
 class _Run:
     """The steps of one build."""
 
-    def __init__(self, settings: Settings, lake: LakeState, builds: Builds) -> None:
-        self._settings, self._lake, self._builds = settings, lake, builds
+    def __init__(self, settings: Settings, lake: LakeState, builds: Builds, wanted: Wanted) -> None:
+        self._settings, self._lake, self._builds, self._wanted = settings, lake, builds, wanted
 
-    def run(self, wanted: Wanted, on_step: Callable[[Step, int, int], None]) -> BuildReport:
+    def run(self, on_step: Callable[[Step, int, int], None]) -> BuildReport:
         lake, builds = self._lake, self._builds
-        steps = lake.plan(wanted)
+        steps = lake.plan(self._wanted)
         report = BuildReport(steps=steps)
         if not steps:
             if lake.behind:
@@ -106,7 +107,7 @@ class _Run:
             return report
         at_us = time.time_ns() // 1_000
         report.build = builds.begin("build", at_us, after=lake.current.build)
-        temp = lake.folder / "tmp" / f"{report.build}-{uuid.uuid4().hex[:8]}"
+        temp = lake.folder / TEMP / f"{report.build}-{uuid.uuid4().hex[:8]}"
         temp.mkdir(parents=True, exist_ok=True)
         con = connect_duck(self._settings.build_memory, temp)
         try:
@@ -140,7 +141,7 @@ class _Run:
         days = self._days(model, step)
         if days is not None and not days and model.build == "days":
             return None  # what was to change did not
-        work = Staging(self._lake, con, model, step, days, number, temp)
+        work = Staging(self._lake, con, model, step, days, number, temp, self._wanted)
         failures = work.stage()
         self._builds.audited(model.name, failures, number, datetime.now(UTC))
         built = Built(table=model.name, mode=step.mode, failures=[str(f) for f in failures])

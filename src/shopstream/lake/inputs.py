@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,7 +35,16 @@ class _Filed(Struct, frozen=True):
     names: list[str]
 
 
-_decode_filed = msgspec.json.Decoder(dict[str, _Filed]).decode
+class _Archived(Struct, frozen=True):
+    """How far the archive was read: each shard, and when its newest folder was last changed."""
+
+    shards: dict[str, _Filed] = {}
+    changed_us: int = 0
+
+
+_decode_archived = msgspec.json.Decoder(_Archived).decode
+_UNCHANGED_US = 24 * 3_600 * 1_000_000
+"""Folders of days that were last changed so long before the newest are not looked into again."""
 
 
 class Inputs:
@@ -53,7 +62,7 @@ class Inputs:
     def new(self, source: Source, landed: str, *, again: bool = False) -> New:
         """What is new of `source` for a table that stands at `landed`; all with `again`."""
         if source.archive:
-            return self._archived({} if again or not landed else _decode_filed(landed))
+            return self._archived(_Archived() if again or not landed else _decode_archived(landed))
         if source.tally:
             changed = again or landed != str(self.until)
             return New([self._root] if changed else [], frozenset(), str(self.until))
@@ -63,13 +72,15 @@ class Inputs:
         days = frozenset(day for file in found for day in file.days)
         return New([self._root / file.name for file in found], days, str(self.until))
 
-    def of_days(self, source: Source, since: str, until: str) -> New:
-        """All files that hold a day of the range, with these days."""
+    def of_days(self, source: Source, landed: str, since: str, until: str) -> New:
+        """The files that hold a day of the range, with these days, of those that a table which
+        stands at `landed` has read.
+        """
         if source.archive:
             found = [(p, {_day(p)}) for p in self.new(source, "", again=True).files]
-        elif self._landed and self.until:
-            landed = self._landed.since(0, source.topic or "", self.until)
-            found = [(self._root / file.name, set(file.days)) for file in landed]
+        elif self._landed and int(landed or 0):
+            read = self._landed.since(0, source.topic or "", int(landed or 0))
+            found = [(self._root / file.name, set(file.days)) for file in read]
         else:
             found = []
         files, days = [], set()
@@ -78,20 +89,21 @@ class Inputs:
             if within:
                 files.append(path)
                 days |= within
-        return New(files, frozenset(days), "")
+        return New(files, frozenset(days), landed)
 
     def tally(self) -> list[Tally]:
         return self._landed.tally() if self._landed else []
 
-    def _archived(self, read: Mapping[str, _Filed]) -> New:
+    def _archived(self, read: _Archived) -> New:
         """Files of offers, `<shard>-<first>-<last>.json`. A range of numbers makes a file for each
         day, one after the other, so of the last range known some may still have come.
         """
         files: list[Path] = []
-        reached = dict(read)
-        for path in sorted(_files(self._root / ARCHIVE)):
+        reached = dict(read.shards)
+        folders = _folders(self._root / ARCHIVE)
+        for path in sorted(_files(folders, read.changed_us - _UNCHANGED_US)):
             shard, _, last = path.stem.split("-")
-            before = read.get(shard, _Filed(-1, []))
+            before = read.shards.get(shard, _Filed(-1, []))
             name = f"{path.parent.name}/{path.name}"
             if int(last) < before.last or name in before.names:
                 continue
@@ -101,20 +113,27 @@ class Inputs:
                 reached[shard] = _Filed(int(last), [name])
             elif int(last) == now.last:
                 reached[shard] = _Filed(now.last, [*now.names, name])
-        landed = msgspec.json.encode(reached).decode()
-        return New(files, frozenset(map(_day, files)), landed)
+        changed_us = max([read.changed_us, *(at_us for _, at_us in folders)])
+        landed = _Archived(reached, changed_us) if files else read
+        return New(files, frozenset(map(_day, files)), msgspec.json.encode(landed).decode())
 
     def close(self) -> None:
         if self._landed:
             self._landed.close()
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    if not folder.is_dir():
-        return
-    for day in os.scandir(folder):
-        if day.is_dir():
-            for file in os.scandir(day.path):
+def _folders(archive: Path) -> list[tuple[str, int]]:
+    """The folders of days, and when each was last changed, in microseconds."""
+    if not archive.is_dir():
+        return []
+    found = [entry for entry in os.scandir(archive) if entry.is_dir()]
+    return [(entry.path, entry.stat().st_mtime_ns // 1_000) for entry in found]
+
+
+def _files(folders: list[tuple[str, int]], changed_since_us: int) -> Iterator[Path]:
+    for folder, at_us in folders:
+        if at_us >= changed_since_us:
+            for file in os.scandir(folder):
                 if file.name.endswith(".json") and not file.name.startswith("."):
                     yield Path(file.path)
 

@@ -44,12 +44,16 @@ class Step(Struct, frozen=True):
 
 
 class Wanted(NamedTuple):
-    """What a user asks for: all in `full`, some tables (`a`; `a+` with all made of it), a range."""
+    """What a user asks for: all in `full`, some tables (`a`; `a+` with all made of it), a range.
+
+    With `alone` nothing that a table holds is kept unless bronze still has it.
+    """
 
     full: bool = False
     select: tuple[str, ...] = ()
     since: str = ""
     until: str = ""
+    alone: bool = False
 
     @property
     def ranged(self) -> bool:

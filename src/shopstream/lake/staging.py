@@ -14,7 +14,7 @@ from shopstream.lake.catalog import ALL_DAYS, Checkpoint, field_ids, replace_day
 from shopstream.lake.current import TableNow, sync_path
 from shopstream.lake.files import data_file
 from shopstream.lake.model import Model, Source
-from shopstream.lake.plan import NO_DAYS, Days, Step
+from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted
 from shopstream.lake.quality import TestFailure, audit, relations_of
 from shopstream.lake.state import LakeState, fingerprint
 
@@ -36,9 +36,12 @@ class Staging:
         days: Days,
         number: int,
         temp: Path,
+        wanted: Wanted,
     ) -> None:
         self._lake, self._con, self._model, self._temp = lake, con, model, temp
         self._full = step.mode == "full"
+        self._again = self._full or wanted.ranged
+        self._alone = wanted.alone
         self.days = days
         self._table = lake.open(model.name)
         if self._full:
@@ -62,7 +65,13 @@ class Staging:
             return self._audit()
         except (duckdb.OutOfMemoryException, duckdb.IOException) as e:
             self.discard()
-            raise DataDirError(f"{self._model.name} can't be built: {e}") from e
+            hint = f"if a file is damaged, `shopstream lake rebuild {self._model.name}`"
+            raise DataDirError(f"{self._model.name} can't be built: {e}; {hint}") from e
+        except RuntimeError as e:
+            self.discard()
+            if "interrupted" in str(e).lower():
+                raise KeyboardInterrupt from None  # which DuckDB took for itself
+            raise
         except duckdb.Error as e:
             return [TestFailure(self._model.name, "build", "", 0, {}, str(e)[:1_000])]
         except BaseException:
@@ -76,9 +85,7 @@ class Staging:
                 # Read once: JSON costs more than all else, and the audit looks again.
                 new = lake.rows_of_source(model, source, self._temp)
                 self._con.execute(f"CREATE OR REPLACE TEMP TABLE new_rows AS {new}")
-                rows = "SELECT * FROM new_rows"
-                if model.merge and not self._full:
-                    rows = self._merged(source)
+                rows = self._merged(source) if model.merge else "SELECT * FROM new_rows"
             else:
                 days = self.days if model.build == "days" else None
                 rows = table_sql(lake.models[name], lake.files_of(name), days)
@@ -91,26 +98,44 @@ class Staging:
     def _merged(self, source: Source) -> str:
         """New rows and the table's own rows that they are to be seen with."""
         model, files = self._model, self._lake.files_of(self._model.name)
-        days = self.days if self.days is not None else NO_DAYS
-        if not (model.merge and model.merge.keys):
+        if self._alone:
+            return "SELECT * FROM new_rows"
+        new = "SELECT * FROM new_rows"
+        keys = ", ".join(map(quoted, model.merge.keys)) if model.merge else ""
+        if self.days is None:
+            own = table_sql(model, files)
+        elif keys:
+            self.days |= self._days_sharing(keys, files)
+            context = self._days_of_keys(keys, files)
+            own = f"SELECT * FROM ({table_sql(model, files, context)}) WHERE ({keys}) IN (FROM own_keys)"  # noqa: S608, E501
+        else:
             at = EVENT_TIME["archive" if source.archive else "topic"]
             # In a range that was asked for, files also hold other days.
-            new = f"SELECT * FROM new_rows WHERE CAST({quoted(at)} AS DATE) IN ({_dates(days)})"  # noqa: S608
-            own = taken_back(model, source, table_sql(model, files, days))
-            return f"{new} UNION ALL BY NAME {own}"
-        keys = ", ".join(map(quoted, model.merge.keys))
-        own = table_sql(model, files)
+            new += f" WHERE CAST({quoted(at)} AS DATE) IN ({_dates(self.days)})"
+            own = table_sql(model, files, self.days)
+        back = taken_back(model, source, own)
+        if self._again:
+            # What bronze still has is taken from there; what it has forgotten is kept.
+            known = "made_at, offer_id" if source.archive else "position, n"
+            back = f"SELECT * FROM ({back}) WHERE ({known}) NOT IN (SELECT ({known}) FROM new_rows)"  # noqa: S608
+        return f"{new} UNION ALL BY NAME {back}"
+
+    def _days_sharing(self, keys: str, files: Sequence[Path]) -> frozenset[str]:
+        """The days of own rows that share their keys with a new one."""
+        own = table_sql(self._model, files)
         shared = f"({keys}) IN (SELECT ({keys}) FROM new_rows)"  # noqa: S608
-        found = self._con.execute(f"SELECT DISTINCT day FROM ({own}) WHERE {shared}").fetchall()  # noqa: S608
-        self.days = frozenset(days | {str(day) for (day,) in found})
-        here = in_days(model, self.days)
+        found = self._con.execute(f"SELECT DISTINCT day FROM ({own}) WHERE {shared}")  # noqa: S608
+        return frozenset(str(day) for (day,) in found.fetchall())
+
+    def _days_of_keys(self, keys: str, files: Sequence[Path]) -> frozenset[str]:
+        """Note down (in `own_keys`) the keys of the days to be written; the days that have them."""
+        own, here = table_sql(self._model, files), in_days(self._model, self.days or NO_DAYS)
         self._con.execute(
             f"CREATE OR REPLACE TEMP TABLE own_keys AS SELECT DISTINCT {keys} FROM ({own})"  # noqa: S608
             f" WHERE {here} UNION SELECT DISTINCT {keys} FROM new_rows"
         )
-        kept = f"SELECT * FROM ({own}) WHERE ({keys}) IN (SELECT ({keys}) FROM own_keys)"  # noqa: S608
-        again = taken_back(model, source, kept)
-        return f"SELECT * FROM new_rows UNION ALL BY NAME {again}"  # noqa: S608
+        having = f"SELECT DISTINCT day FROM ({own}) WHERE ({keys}) IN (FROM own_keys)"  # noqa: S608
+        return frozenset(str(day) for (day,) in self._con.execute(having).fetchall())
 
     def _write(self) -> None:
         model, con = self._model, self._con
@@ -122,7 +147,11 @@ class Staging:
         rows = f"SELECT {columns} FROM ({model.sql})"  # noqa: S608
         if self.days is not None and model.partition:
             rows += f" WHERE {in_days(model, self.days)}"
-        ids = ", ".join(f"{quoted(name)}: {id}" for name, id in field_ids(self._table).items())
+        ids = ", ".join(
+            f"{quoted(name)}: {id}"
+            for name, id in field_ids(self._table).items()
+            if name in model.types
+        )
         options = f"FORMAT parquet, COMPRESSION zstd, FIELD_IDS {{{ids}}}"
         target = self._folder
         if model.partition:

@@ -117,8 +117,7 @@ class LakeState:
     ) -> New:
         landed = now.landed if now else ""
         if wanted.ranged and not again and model.merge:
-            found = self._inputs.of_days(source, wanted.since, wanted.until)
-            return found._replace(landed=landed)  # what is new beyond the range stays so
+            return self._inputs.of_days(source, landed, wanted.since, wanted.until)
         return self._inputs.new(source, landed, again=again)
 
     def _pending_of(self, model: Model, now: TableNow | None, name: str) -> Days:
