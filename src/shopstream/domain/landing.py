@@ -9,11 +9,12 @@ other; only what fails one is looked at alone.
 """
 
 import re
+from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import InvalidOperation
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
@@ -46,6 +47,8 @@ _PRICE = rb"(?:[1-9]\d{0,13}(?:\.\d{1,4})?|0(?:\.(?=\d*[1-9])\d{1,4})?)?"
 """A price that is canonical as it is written, or none."""
 _is_price = re.compile(_PRICE).fullmatch
 _are_prices = re.compile(rb"%b(?:,%b)*" % (_PRICE, _PRICE)).fullmatch
+_PRICES = 32
+"""Looked at together: among more there is one that is not as it should be too often."""
 _NULL = b"null"
 _NO_PRICE = Raw()
 
@@ -319,9 +322,9 @@ class _Lander:
         """Land an entry of clicks; those that don't pass with the others are taken alone."""
         raws = self._entry.events
         clicks, places = _plain_clicks(raws)
-        if unfit := self._unfit(clicks, raws if len(places) == len(raws) else _at(raws, places)):
-            places = [at for n, at in enumerate(places) if n not in unfit]
-            clicks = [click for n, click in enumerate(clicks) if n not in unfit]
+        unfit = self._unfit(clicks, raws if len(places) == len(raws) else _at(raws, places))
+        for n in sorted(unfit, reverse=True):
+            del clicks[n], places[n]
         lines = self._written(clicks, places)
         if clicks:
             self.landing.tally["clicks", self._entry.source, ""] = len(clicks)
@@ -331,18 +334,17 @@ class _Lander:
         if lines:
             self.landing.lines["clicks"] = lines
 
-    def _with_odd(self, lines: list[bytes], places: Sequence[int]) -> list[bytes]:
+    def _with_odd(self, lines: list[bytes], places: list[int]) -> list[bytes]:
         """`lines`, which are of `places`, and those of all other events, in order."""
         raws = self._entry.events
         taken = self.landing.lines.setdefault("clicks", [])
-        places = list(places)
         for at in sorted(set(range(len(raws))).difference(places)):
             before = len(taken)
             self._take("clicks", raws[at], at, 0)
             if len(taken) > before:
-                places.append(at)
+                lines.insert(bisect(places, at) + before, taken[before])
         del self.landing.lines["clicks"]
-        return [line for _, line in sorted(zip(places, [*lines, *taken], strict=True))]
+        return lines
 
     def _unfit(self, clicks: list[_PlainClick], raws: list[bytes]) -> set[int]:
         """Which of `clicks`, made of `raws`, can't be written without being looked at alone."""
@@ -359,14 +361,7 @@ class _Lander:
         times = [click.timestamp for click in clicks]
         if {time.tzinfo for time in times} != {UTC} or max(times) > latest:
             unfit.update(n for n, t in enumerate(times) if t.tzinfo is not UTC or t > latest)
-        prices = b",".join([cast(bytes, click.price) for click in clicks])
-        if _NULL in prices:
-            for click in clicks:
-                if bytes(click.price) == _NULL:
-                    click.price = _NO_PRICE
-            prices = b",".join([cast(bytes, click.price) for click in clicks])
-        if not _are_prices(prices):
-            unfit.update(n for n, c in enumerate(clicks) if not _is_price(bytes(c.price)))
+        unfit.update(_not_prices(clicks))
         if not _CURRENCIES.issuperset([click.currency for click in clicks]):
             unfit.update(n for n, c in enumerate(clicks) if c.currency not in _CURRENCIES)
         return unfit
@@ -385,7 +380,22 @@ class _Lander:
         ]
 
 
-def _plain_clicks(raws: list[bytes]) -> tuple[list[_PlainClick], Sequence[int]]:
+def _not_prices(clicks: list[_PlainClick]) -> Iterator[int]:
+    """Which of `clicks` have a price that is not canonical; those that are null are taken out."""
+    for first in range(0, len(clicks), _PRICES):
+        some = clicks[first : first + _PRICES]
+        prices = b",".join([click.price for click in some])
+        if _are_prices(prices):
+            continue
+        for n, click in enumerate(some, first):
+            price = bytes(click.price)
+            if price == _NULL:
+                click.price = _NO_PRICE
+            elif not _is_price(price):
+                yield n
+
+
+def _plain_clicks(raws: list[bytes]) -> tuple[list[_PlainClick], list[int]]:
     """The events in which all is known, and their places in `raws`."""
     clicks: list[_PlainClick] = []
     odd: list[int] = []
@@ -395,10 +405,10 @@ def _plain_clicks(raws: list[bytes]) -> tuple[list[_PlainClick], Sequence[int]]:
             add(decode(raw))
         except UNREADABLE:
             odd.append(len(clicks) + len(odd))
-    if not odd:
-        return clicks, range(len(raws))
-    unreadable = set(odd)
-    return clicks, [at for at in range(len(raws)) if at not in unreadable]
+    places = list(range(len(raws)))
+    for at in reversed(odd):
+        del places[at]
+    return clicks, places
 
 
 def _at(raws: list[bytes], places: Iterable[int]) -> list[bytes]:
