@@ -8,6 +8,7 @@ from typing import IO
 
 from shopstream.ask.box import Answer, Box
 from shopstream.ask.guard import nearest
+from shopstream.ask.tables import Published
 from shopstream.errors import SqlError
 
 EXPORTS = {
@@ -17,17 +18,19 @@ EXPORTS = {
 """Names for people of what a marketing tool wants."""
 
 
-def export(box: Box, name: str) -> Answer:
-    """All rows of an export or a table, gold ones in the order of their grain; no time limit.
-
-    Raises SqlError when there is no such table.
-    """
+def table_of(name: str, tables: Published) -> str:
+    """The table that an export's name, or a table's own, means. Raises SqlError for none."""
     table = EXPORTS.get(name, name.lower())
-    if table not in box.tables.names:
-        if name in EXPORTS:
-            raise SqlError(f"{name}: the table {table} was not built yet; run `shopstream build`")
-        known = [*EXPORTS, *box.tables.names]
-        raise SqlError(f"there is no table {name!r} to export; {nearest(name, known)}")
+    if table in tables.names:
+        return table
+    if name in EXPORTS:
+        raise SqlError(f"{name}: the table {table} was not built yet; run `shopstream build`")
+    hint = nearest(name, [*EXPORTS, *tables.names])
+    raise SqlError(f"there is no table {name!r} to export; {hint}")
+
+
+def export(box: Box, table: str) -> Answer:
+    """All rows of a table, of a gold one in the order of its grain; without a time limit."""
     model = box.tables.models.get(table)
     order = ""
     if model is not None and model.layer == "gold":

@@ -1,4 +1,4 @@
-"""The tables as they were: at a snapshot, or at a time. Read from the catalog, which isn't touched.
+"""The tables as they were: at a snapshot, or at a time. What the catalog says isn't touched.
 
 A snapshot can be asked for as long as maintenance keeps it (`snapshots_ttl`).
 """
@@ -13,7 +13,7 @@ import msgspec
 
 from shopstream.ask.tables import Published
 from shopstream.errors import DataDirError, SqlError
-from shopstream.lake.model import NAMESPACE
+from shopstream.lake.catalog import lake_name, pointers
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -46,27 +46,32 @@ def point_of(text: str) -> int | datetime:
 
 
 def as_of(tables: Published, point: int | datetime, names: Collection[str]) -> Published:
-    """The tables of `names` (all the others are left out) as they were.
+    """The tables of `names` as they were; all others are left out.
 
     A snapshot belongs to one table; to ask several as of one moment, give a time. Raises SqlError
     when a table has no such snapshot, DataDirError when the catalog can't be read.
     """
-    files = {name: _files(tables.lake_dir, name, point) for name in names}
+    known = pointers(tables.lake_dir.parent)
+    files = {}
+    for name in names:
+        if name not in known:
+            raise SqlError(f"{name} was never published; run `shopstream build`")
+        files[name] = _files(tables.lake_dir.resolve(), name, known[name], point)
     models = {name: tables.models[name] for name in names}
     return msgspec.structs.replace(tables, models=models, files=files)
 
 
-def _files(lake_dir: Path, name: str, point: int | datetime) -> list[str]:
-    table = _open(lake_dir, name)
-    snapshot_id = _snapshot(table, name, point)
-    root = f"{lake_dir.resolve()}/"
-    found = []
-    for task in table.scan(snapshot_id=snapshot_id).plan_files():
-        path = str(Path(task.file.file_path.removeprefix("file://")).resolve())
-        if not path.startswith(root):
-            raise DataDirError(f"{name}: its snapshot names {path}, which is not in {lake_dir}")
-        found.append(path.removeprefix(root))
-    return sorted(found)
+def _files(lake: Path, name: str, pointer: str, point: int | datetime) -> list[str]:
+    """The data files of the snapshot that is meant, as names in the lake."""
+    from pyiceberg.table import StaticTable
+
+    try:
+        table = StaticTable.from_metadata(pointer)
+        snapshot_id = _snapshot(table, name, point)
+        tasks = list(table.scan(snapshot_id=snapshot_id).plan_files())
+    except (OSError, ValueError) as e:
+        raise DataDirError(f"{name}: its metadata can't be read: {e}") from None
+    return sorted(lake_name(task.file.file_path, lake) for task in tasks)
 
 
 def _snapshot(table: Any, name: str, point: int | datetime) -> int:
@@ -93,29 +98,3 @@ def _listed(kept: "list[_Kept]") -> str:
 
 def _time(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _open(lake_dir: Path, name: str) -> Any:
-    """The table's metadata as the catalog now points to it; nothing is locked or written."""
-    import apsw
-    from pyiceberg.exceptions import NoSuchTableError
-    from pyiceberg.table import StaticTable
-
-    path = lake_dir / "catalog.db"
-    try:
-        con = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        con.setbusytimeout(5_000)
-        row = con.execute(
-            "SELECT metadata_location FROM iceberg_tables"
-            " WHERE table_namespace = ? AND table_name = ?",
-            (NAMESPACE, name),
-        ).fetchone()
-        con.close()
-    except apsw.Error as e:
-        raise DataDirError(f"{path} can't be read: {e}; run `shopstream build`") from None
-    if row is None:
-        raise SqlError(f"{name} was never published; run `shopstream build`")
-    try:
-        return StaticTable.from_metadata(row[0])
-    except (OSError, ValueError, NoSuchTableError) as e:
-        raise DataDirError(f"{name}: {row[0]} can't be read: {e}") from None

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -134,13 +134,15 @@ def export(
       $ shopstream export gold_daily_sales --format parquet -o sales.parquet
     """
     from shopstream.ask.export import export as exported
+    from shopstream.ask.export import table_of
 
     settings = settings_of(data_dir)
     with _ending():
+        asker = _Asker(settings, at)
+        table = table_of(name, asker.tables())
         _tell_what_waits(settings)
-        box = _Asker(settings, at).box_for_all()
         wanted = format or _format_of(output) or "csv"
-        _write(exported(box, name), wanted, output)
+        _write(exported(asker.box_of(table), table), wanted, output)
 
 
 class _Asker:
@@ -173,31 +175,33 @@ class _Asker:
         else:
             _write(found, wanted, output)
 
-    def box_for_all(self) -> "Box":
-        """A box with every table."""
+    def box_of(self, table: str) -> "Box":
+        """A box to export `table` from."""
         from shopstream.ask.box import Box
-        from shopstream.ask.travel import as_of, point_of
 
-        found = self.tables()
-        if self._at is not None:
-            found = as_of(found, point_of(self._at), found.models)
-        return Box(self.settings, found)
+        return Box(self.settings, self._then([table]))
 
     def _box_for(self, text: str) -> "Box":
         """The box of the last statement, unless there was a build since; with `at` one that has
         only what the statement names.
         """
         from shopstream.ask.box import Box
-        from shopstream.ask.travel import as_of, point_of
 
         found = self.tables()
         if self._box is None or self._box.tables.build != found.build:
             self._box = Box(self.settings, found)
         if self._at is None:
             return self._box
-        point = point_of(self._at)
-        names = [name for name in self._box.judge(text).tables if name in found.models]
-        return Box(self.settings, as_of(found, point, names))
+        return Box(self.settings, self._then(self._box.judge(text).tables))
+
+    def _then(self, names: Collection[str]) -> "Published":
+        """The tables, with `at` those of `names` as they were (live ones are always as now)."""
+        from shopstream.ask.travel import as_of, point_of
+
+        found = self.tables()
+        if self._at is None:
+            return found
+        return as_of(found, point_of(self._at), [name for name in names if name in found.models])
 
 
 def _prompt(asker: _Asker, format: AnswerFormat | None) -> None:
