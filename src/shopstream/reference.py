@@ -11,6 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from shopstream.ask.data_catalog import (
+    lineage_reference,
+    live_reference,
+    sources_reference,
+    tables_reference,
+)
 from shopstream.domain.rules import rules_reference
 from shopstream.events import TOPICS, Topic
 from shopstream.mapping_options import mapping_reference
@@ -140,6 +146,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "cli": cli_reference,
     "rules": rules_reference,
     "mappings": lambda: mapping_reference().replace("## ", "### "),
+    "gold tables": partial(tables_reference, "gold"),
+    "silver tables": partial(tables_reference, "silver"),
+    "live tables": live_reference,
+    "sources": sources_reference,
+    "lineage": lineage_reference,
     "default rules": lambda: f"```toml rules.toml\n{default_rules_text()}```\n",
 }
 
