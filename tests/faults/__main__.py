@@ -73,7 +73,10 @@ class Campaign:
 
     def _try(self, victim: Victim, call: str, *points: Point) -> None:
         began = time.monotonic()
-        kills, found = victim.kill(*points)
+        try:
+            kills, found = victim.kill(*points)
+        except Exception as e:  # noqa: BLE001  # that it can't go on is a result, too
+            kills, found = len(points), Difference([], [], [f"{type(e).__name__}: {e}"[-2_000:]])
         row = self.rows.get((victim.name, call), Row(victim.name, call))
         if kills:
             self.rows[victim.name, call] = row.plus(kills, found)

@@ -13,6 +13,8 @@ from tests.faults.snapshot import Difference, Snapshot, compare, snapshot
 from tests.faults.stages import Wrap, make_shop, run, shopstream
 from tests.faults.strace import Point
 
+from shopstream import stages
+from shopstream.lake.build import build as build_tables
 from shopstream.processor import run_processor
 from shopstream.settings import load_settings
 
@@ -125,6 +127,9 @@ class BuilderVictim(_OfTheLake):
         shutil.rmtree(here, ignore_errors=True)
         return shutil.copytree(template, here)
 
+    def finish(self, data_dir: Path) -> None:
+        build(data_dir)
+
     def kill(self, *points: Point) -> Outcome:
         assert self.states  # before the data directory is this point's
         return super().kill(*points)
@@ -174,7 +179,7 @@ class MaintenanceVictim(BuilderVictim):
 
     def finish(self, data_dir: Path) -> None:
         """And one more build with news, which needs all that maintenance must not take away."""
-        super().finish(data_dir)
+        _OfTheLake.finish(self, data_dir)
         append(data_dir, list(entries(26))[-12:])
         process(data_dir)
         land(data_dir)
@@ -190,9 +195,10 @@ def process(data_dir: Path) -> None:
 
 
 def land(data_dir: Path) -> None:
-    run(shopstream("lander", "--until-idle", "--data-dir", str(data_dir))).check_returncode()
+    settings = load_settings({"data_dir": data_dir})
+    stages.land(settings)
 
 
 def build(data_dir: Path) -> None:
-    done = run(shopstream("build", "--data-dir", str(data_dir)))
-    assert done.returncode == 0, done.stdout + done.stderr
+    report = build_tables(load_settings({"data_dir": data_dir}))
+    assert not report.failed, report.tables

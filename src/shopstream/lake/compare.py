@@ -180,9 +180,15 @@ class _Filed(Struct):
     names: list[str]
 
 
+class _Archived(Struct):
+    """The builder's checkpoint of the archive, as far as it is needed here."""
+
+    shards: dict[str, _Filed] = {}
+
+
 def _archived(engine: Engine, checkpoint: str) -> list[str]:
     """Files of the offers archive that had been read at `checkpoint`."""
-    read = msgspec.json.decode(checkpoint or "{}", type=dict[str, _Filed])
+    read = msgspec.json.decode(checkpoint or "{}", type=_Archived).shards
     found = []
     for name in engine.lake().names("archive/offers"):
         shard, _, last = Path(name).stem.split("-")
