@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from shopstream.local.builds import Builds
 
 
+STAGED = "staged"
+DAYS_ONE_BY_ONE = 32
+"""So many days are written one after the other: for 2 M rows of one day that takes half the
+processor time of having DuckDB part them.
+"""
+
+
 class Staging:
     """One table in one build: staged, audited, then committed or discarded."""
 
@@ -56,13 +63,16 @@ class Staging:
     # --- stage ------------------------------------------------------------------------------
 
     def stage(self) -> list[TestFailure]:
-        """Write the table's rows aside and audit them; returns the tests that fail."""
+        """Make the table's rows, audit them, and write them aside unless tests fail; those do."""
         import duckdb
 
         try:
             self._bind()
-            self._write()
-            return self._audit()
+            self._make()
+            failures = self._audit()
+            if not failures:
+                self._write()
+            return failures
         except (duckdb.OutOfMemoryException, duckdb.IOException) as e:
             self.discard()
             hint = f"if a file is damaged, `shopstream lake rebuild {self._model.name}`"
@@ -137,9 +147,8 @@ class Staging:
         having = f"SELECT DISTINCT day FROM ({own}) WHERE ({keys}) IN (FROM own_keys)"  # noqa: S608
         return frozenset(str(day) for (day,) in self._con.execute(having).fetchall())
 
-    def _write(self) -> None:
-        model, con = self._model, self._con
-        self._folder.mkdir(parents=True, exist_ok=True)
+    def _make(self) -> None:
+        model = self._model
         columns = ", ".join(
             f"CAST({quoted(name)} AS {kind}) AS {quoted(name)}"
             for name, kind in model.types.items()
@@ -147,24 +156,33 @@ class Staging:
         rows = f"SELECT {columns} FROM ({model.sql})"  # noqa: S608
         if self.days is not None and model.partition:
             rows += f" WHERE {in_days(model, self.days)}"
-        ids = ", ".join(
-            f"{quoted(name)}: {id}"
-            for name, id in field_ids(self._table).items()
-            if name in model.types
-        )
-        options = f"FORMAT parquet, COMPRESSION zstd, FIELD_IDS {{{ids}}}"
-        target = self._folder
-        if model.partition:
-            options += f", PARTITION_BY ({quoted(model.partition)}), WRITE_PARTITION_COLUMNS true"
+        self._con.execute(f"CREATE OR REPLACE TEMP TABLE {STAGED} AS {rows}")
+
+    def _write(self) -> None:
+        model, folder = self._model, self._folder
+        folder.mkdir(parents=True, exist_ok=True)
+        ids = field_ids(self._table)
+        fields = ", ".join(f"{quoted(name)}: {ids[name]}" for name in model.types)
+        options = f"FORMAT parquet, COMPRESSION zstd, FIELD_IDS {{{fields}}}"
+        if model.partition is None:
+            self._copy(f"FROM {STAGED}", folder / "rows.parquet", options)
+        elif len(days := self._days_staged(model.partition)) <= DAYS_ONE_BY_ONE:
+            for day in days:
+                (folder / f"day={day}").mkdir()
+                here = f"FROM {STAGED} WHERE {in_days(model, [day])}"
+                self._copy(here, folder / f"day={day}" / "rows.parquet", options)
         else:
-            target = self._folder / "rows.parquet"
-        con.execute(f"COPY ({rows}) TO {literal(str(target))} ({options})")
-        self._files = sorted(self._folder.rglob("*.parquet"))
-        staged = f"staged_{model.name}"
-        self._con.execute(
-            f"CREATE OR REPLACE TEMP VIEW {staged} AS {table_sql(model, self._files)}"
-        )
-        self._staged = staged
+            by_day = f"{options}, PARTITION_BY ({quoted(model.partition)})"
+            self._copy(f"FROM {STAGED}", folder, f"{by_day}, WRITE_PARTITION_COLUMNS true")
+        self._files = sorted(folder.rglob("*.parquet"))
+        self._con.execute(f"DROP TABLE {STAGED}; DROP TABLE IF EXISTS new_rows")
+
+    def _copy(self, rows: str, to: Path, options: str) -> None:
+        self._con.execute(f"COPY ({rows}) TO {literal(str(to))} ({options})")
+
+    def _days_staged(self, partition: str) -> list[str]:
+        found = self._con.execute(f"SELECT DISTINCT {quoted(partition)} FROM {STAGED}")  # noqa: S608
+        return sorted(str(day) for (day,) in found.fetchall())
 
     def _audit(self) -> list[TestFailure]:
         model, lake = self._model, self._lake
@@ -179,7 +197,7 @@ class Staging:
         return audit(
             self._con,
             model,
-            self._staged,
+            STAGED,
             tables,
             published_rows=published,
             replaced_rows=self._replaced_rows(now),
