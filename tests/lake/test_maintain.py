@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -193,6 +195,30 @@ def test_files_and_snapshots_stay_bounded_over_many_builds(
     assert most["metadata"] <= 6 * (commits + 4) + 10
     assert lake.rows() == lake.seen()
     assert len(builds.history(10_000)) <= 1_001
+
+
+def test_a_reader_sees_whole_snapshots_while_builds_and_maintenance_go_on(
+    settings: Settings, builds: Builds
+) -> None:
+    """Every build writes three rows that are all its own."""
+    lake = SmallLake(settings.data_dir)
+    lake.build(builds, dict.fromkeys(range(3), "e0"), files=3)
+    seen: set[tuple[str, ...]] = set()
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            seen.add(tuple(id for _, id, _ in lake.seen()))
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        for n in range(1, 12):
+            lake.build(builds, dict.fromkeys(range(3), f"e{n}"), files=3)
+            maintain(settings, builds, now_us=now_us(lake) + n)
+        ended.set()
+        reading.result()
+    assert len(seen) > 1
+    assert seen <= {(f"e{n}",) * 3 for n in range(12)}
 
 
 def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
