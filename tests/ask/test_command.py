@@ -39,10 +39,16 @@ def shopstream(
 
 def on_a_terminal(data_dir: Path, *words: str, typed: Sequence[str] = ()) -> str:
     """What a command shows on a terminal; each line of `typed` is sent at a new prompt."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ |= {"COLUMNS": "100", "TERM": "xterm"}
-        os.execv(COMMAND[0], [*COMMAND, *words, "--data-dir", str(data_dir)])
+    terminal, theirs = pty.openpty()
+    running = subprocess.Popen(
+        [*COMMAND, *words, "--data-dir", str(data_dir)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | {"COLUMNS": "100", "TERM": "xterm"},
+        start_new_session=True,
+    )
+    os.close(theirs)
     waiting, shown, new, until = list(typed), b"", b"", time.monotonic() + 90
     while time.monotonic() < until:
         if not select.select([terminal], [], [], 0.3)[0]:
@@ -58,7 +64,7 @@ def on_a_terminal(data_dir: Path, *words: str, typed: Sequence[str] = ()) -> str
             os.write(terminal, b"\x1b[24;1R")  # prompt_toolkit asks where the cursor is
         shown, new = shown + part, new + part
     os.close(terminal)
-    os.waitpid(pid, 0)
+    assert running.wait(30) in (0, 2)
     return shown.decode()
 
 
