@@ -117,7 +117,10 @@ def test_unknown_fields_are_kept_under_extra_as_they_were() -> None:
         ("0.1000", "0.1000"),
         ("1.00005", "1"),
         ('"7.5"', "7.5"),
-        ("99999999999999.9999", "99999999999999.9999"),
+        ("12345678901.2345", "12345678901.2345"),
+        # More digits than a double holds: as text, which every reader takes as it is.
+        ("123456789012.3456", '"123456789012.3456"'),
+        ("99999999999999.9999", '"99999999999999.9999"'),
     ],
 )
 def test_amounts_land_with_at_most_four_decimals(written: str, kept: str) -> None:

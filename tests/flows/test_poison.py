@@ -207,3 +207,13 @@ def test_an_event_that_nests_too_deep_or_takes_one_of_our_ids_is_rejected(
     pipeline.give(deep, click("u1", event_id="shopstream:order:o1:0"), click("u1"))
     assert pipeline.counts() == {"accepted": 1, "quarantined:json": 1, "quarantined:id": 1}
     assert pipeline.check().differences == []
+
+
+def test_an_event_that_nests_too_deep_is_rejected_among_good_ones_too(pipeline: Pipeline) -> None:
+    whole = [
+        click("u1", event_id=f"e{n}", session_id="s", user_type="new", consent={"mail": True})
+        for n in range(20)
+    ]
+    deep = json.dumps(whole.pop()).encode()[:-1] + b',"x":' + b"[" * 100 + b"]" * 100 + b"}"
+    pipeline.give(*whole, deep)
+    assert pipeline.counts() == {"accepted": 19, "quarantined:json": 1}

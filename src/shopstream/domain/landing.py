@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw, Struct
 
-from shopstream.domain.canonical import content_id, encode, settle
+from shopstream.domain.canonical import content_id, settle
 from shopstream.domain.currencies import CURRENCIES
 from shopstream.domain.dialects import read_message
 from shopstream.domain.failures import DEPTH_MAX, UNREADABLE, Limits, too_deep
@@ -43,8 +43,11 @@ _NOT_POISON = (ShopstreamError, OSError, MemoryError)
 _HOUR_US = 3_600_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CURRENCIES: frozenset[str | None] = CURRENCIES | {None}
-_PRICE = rb"(?:[1-9]\d{0,13}(?:\.\d{1,4})?|0(?:\.(?=\d*[1-9])\d{1,4})?)?"
-"""A price that is canonical as it is written, or none."""
+_PRICE = rb"(?:[1-9]\d{0,10}(?:\.\d{1,4})?|0(?:\.(?=\d*[1-9])\d{1,4})?)?"
+"""A price that is canonical as it is written, or none. Of at most 15 digits, which a double holds:
+the lake's engines take JSON numbers for doubles. An event with a longer amount has its amounts
+written as strings.
+"""
 _is_price = re.compile(_PRICE).fullmatch
 _are_prices = re.compile(rb"%b(?:,%b)*" % (_PRICE, _PRICE)).fullmatch
 _PRICES = 32
@@ -62,6 +65,10 @@ class _PlainClick(Click, forbid_unknown_fields=True, gc=False, omit_defaults=Tru
 _decode_plain = msgspec.json.Decoder(_PlainClick).decode
 _decode_rejection = msgspec.json.Decoder(Rejection).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+_encode_exactly = msgspec.json.Encoder(decimal_format="string").encode
+_LONG_AMOUNT = re.compile(
+    rb'"(?:price|unit_price|amount|shipping|tax|discount)":\d[\d.]{16}'
+).search
 
 
 class Range(NamedTuple):
@@ -276,7 +283,7 @@ class _Lander:
         self.landing.tally[topic, self._entry.source, ""] += units
         self.landing.days.setdefault(topic, set()).add(event.timestamp.date().isoformat())
         head = b'{"position":%d,"n":%d%b' % (self._position + at, n, self._facts(topic))
-        self._add(topic, head + encode(event)[1:])
+        self._add(topic, head + _written(event)[1:])
 
     def _facts(self, topic: str) -> bytes:
         """What all events of a topic in this entry have in common."""
@@ -378,6 +385,11 @@ class _Lander:
             b'{"position":%d,"n":0%b%b' % (first + at, facts, encode_click(click)[1:])
             for click, at in zip(clicks, places, strict=True)
         ]
+
+
+def _written(event: Event) -> bytes:
+    line = _encode(event)
+    return _encode_exactly(event) if _LONG_AMOUNT(line) else line
 
 
 def _not_prices(clicks: list[_PlainClick]) -> Iterator[int]:

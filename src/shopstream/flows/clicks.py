@@ -19,7 +19,13 @@ from shopstream.domain.canonical import (
 )
 from shopstream.domain.currencies import CURRENCIES
 from shopstream.domain.enrichment import enrich
-from shopstream.domain.failures import AMOUNT_LIMIT, EARLIEST_US, UNREADABLE
+from shopstream.domain.failures import (
+    AMOUNT_LIMIT,
+    DEPTH_MAX,
+    EARLIEST_US,
+    UNREADABLE,
+    too_deep,
+)
 from shopstream.domain.offers import Budget, RuleSet, Timer
 from shopstream.domain.validation import Invalid, decode_click, plain, read_click, reject
 from shopstream.events import Click, Entry, Failure, Offer, Rejection
@@ -111,6 +117,11 @@ class Clicks:
         """The events' times if all of them pass all checks and can be stored as they came."""
         together = b"".join(raws)
         if not plain(together) or b"\n" in together or max(map(len, raws)) > LOOKED_INTO_BYTES:
+            return None
+        # Each event opens one brace; where there are many more, one may nest too deep.
+        if together.count(b"{") + together.count(b"[") >= len(raws) + DEPTH_MAX and any(
+            map(too_deep, raws)
+        ):
             return None
         try:
             times = [round(click.timestamp.timestamp() * 1e6) for click in clicks]
