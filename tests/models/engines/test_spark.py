@@ -1,0 +1,78 @@
+"""Every model on real Spark, written to Iceberg: its unit test, and all rows of real lakes."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.models.engines.lakes import MODELS, NAMES, Lake, compare
+from tests.models.unit_tests import Case, Relation, cases
+from tests.models.unit_tests import compare as compare_rows
+
+from shopstream.lake.dialect import compile_model, quoted, type_of
+from shopstream.lake.model import NAMESPACE
+from shopstream.lake.spark import Inputs, Range, build
+
+pytestmark = [
+    pytest.mark.slow,
+    # PySpark leaves the sockets by which it gets rows to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.model.name)
+def test_a_models_unit_test_holds_on_spark(spark: Any, case: Case) -> None:
+    for name, given in case.given.items():
+        make(spark, name, given)
+    made = spark.sql(compile_model(case.model, "spark", str))
+    compare_rows(case, [row.asDict() for row in made.collect()])
+    for name in case.given:
+        spark.catalog.dropTempView(name)
+
+
+def make(spark: Any, name: str, given: Relation) -> None:
+    schema = ", ".join(
+        f"{quoted(n, 'spark')} {type_of(k, 'spark')}" for n, k in given.types.items()
+    )
+    spark.createDataFrame(given.rows, schema).createOrReplaceTempView(name)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_job_writes_every_row_that_duckdb_makes(
+    spark: Any, lake_named: Callable[[str], Lake], name: str
+) -> None:
+    lake = lake_named(name)
+    assert lake.rows() > 1_000
+    assert {built.table for built in build(spark, inputs(lake))} == set(MODELS)
+    for model in MODELS.values():
+        compare(lake, model, [*files(spark, model.name)])
+
+
+@pytest.mark.timeout(600)
+def test_a_range_of_days_is_written_anew_and_the_others_stay(
+    spark: Any, lake_named: Callable[[str], Lake]
+) -> None:
+    lake = lake_named("simulated")
+    table = f"shopstream.{NAMESPACE}.silver_carts"
+    [*build(spark, inputs(lake), select=["silver_carts"])]
+    (day,) = spark.sql(f"SELECT MAX(day) FROM {table}").collect()[0]
+    spark.sql(f"DELETE FROM {table} WHERE position % 2 = 0")
+    spark.sql(f"UPDATE {table} SET name = 'old' WHERE day < DATE '{day}'")
+    before = spark.sql(f"SELECT COUNT(*) FROM {table} WHERE day < DATE '{day}'").collect()
+    [*build(spark, inputs(lake), select=["silver_carts"], days=Range(since=str(day)))]
+    kept = spark.sql(f"SELECT COUNT(*) FROM {table} WHERE name = 'old'").collect()
+    assert kept == before
+    (anew,) = lake.con.execute(
+        "SELECT COUNT(*) FROM duckdb.silver_carts WHERE day = ?", [day]
+    ).fetchall()
+    assert spark.sql(f"SELECT COUNT(*) FROM {table} WHERE day = DATE '{day}'").collect() == [anew]
+
+
+def inputs(lake: Lake) -> Inputs:
+    root = lake.root
+    return Inputs(f"{root}/bronze", f"{root}/archive/offers", str(lake.tally))
+
+
+def files(spark: Any, table: str) -> Iterator[str]:
+    for row in spark.sql(f"SELECT file_path FROM shopstream.{NAMESPACE}.{table}.files").collect():
+        yield row[0].removeprefix("file:")
