@@ -53,7 +53,7 @@ def faults(message: dict[str, Any] | bytes) -> list[tuple[str, str]]:
 def test_a_viewed_item_is_a_view_of_it() -> None:
     viewed = event("view_item", currency="eur", value=10.01, items=[SHIRT], session_id=7)
     (click,) = read(protocol(viewed, user_id="u1", timestamp_micros="1795227999123456"))
-    assert (click.user_id, click.session_id, click.event_id) == ("u1", "7", None)
+    assert (click.user_id, click.session_id, click.event_id) == ("u1", "c.1.7", None)
     assert (click.event_type, click.product_id, click.category) == ("view", "SKU_1", "Apparel")
     assert (click.price, click.currency) == (Decimal("10.01"), "EUR")
     assert click.timestamp.isoformat() == "2026-11-21T02:26:39.123456+00:00"
@@ -157,7 +157,7 @@ def test_a_push_of_the_data_layer_is_read() -> None:
 
 def test_what_the_message_lacks_comes_from_its_context() -> None:
     (click,) = read({"event": "view_cart", "user_id": "own"}, b'{"user_id":"x","session_id":"s"}')
-    assert (click.user_id, click.session_id) == ("own", "s")
+    assert (click.user_id, click.session_id) == ("own", "own.s")
 
 
 @pytest.mark.parametrize(
@@ -195,3 +195,13 @@ def test_every_event_of_a_message_that_is_wrong_is_named() -> None:
     assert [field.partition(".")[0] for _, field in found] == [
         *("events[0]", "events[2]", "events[1]")
     ]
+
+
+def test_sessions_of_two_clients_that_began_in_one_second_are_two() -> None:
+    """And one client's session stays one when its user logs in."""
+    seen = event("page_view", session_id=1795227999)
+    (first,) = read(protocol(seen, client_id="c1"))
+    (later,) = read(protocol(seen, client_id="c1", user_id="u1"))
+    (other,) = read(protocol(seen, client_id="c2"))
+    assert first.session_id == later.session_id == "c1.1795227999"
+    assert other.session_id == "c2.1795227999"

@@ -18,6 +18,7 @@ from shopstream.domain.message import (
     consent_of,
     fault,
     id_at,
+    id_text,
     object_at,
     objects_at,
     read_object,
@@ -46,6 +47,7 @@ def read_ga4(raw: bytes, context: bytes, received_us: int) -> list[tuple[Topic, 
     if context:
         message = read_object(context, "context") | message
     failures: list[Failure] = []
+    visitor = _visitor(message)
     user = id_at(message, _USER_NAMES, "", failures)
     if user is None:
         failures.append(fault("missing", "client_id", None, "a user_id or client_id"))
@@ -63,7 +65,19 @@ def read_ga4(raw: bytes, context: bytes, received_us: int) -> list[tuple[Topic, 
     ]
     if failures:
         raise Unreadable(failures)
+    for _, found in events:
+        if visitor and type(found.get("session_id")) is str:
+            found["session_id"] = f"{visitor}.{found['session_id']}"
     return written(events)
+
+
+def _visitor(message: Object) -> str:
+    """Who the session belongs to: GA4 counts sessions by the second they began in, for each client
+    (whoever is logged in there), so those of two visitors may have the same number.
+    """
+    names = ("client_id", "clientId", "app_instance_id", "user_id", "userId")
+    given = (id_text(message.get(name)) for name in names)
+    return next((found for found in given if type(found) is str and found), "")
 
 
 def _events(
