@@ -14,6 +14,7 @@ from shopstream.lake.spark import Inputs, Range, build
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),
     # PySpark leaves the sockets by which it gets rows to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
@@ -36,7 +37,6 @@ def make(spark: Any, name: str, given: Relation) -> None:
     spark.createDataFrame(given.rows, schema).createOrReplaceTempView(name)
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_job_writes_every_row_that_duckdb_makes(
     spark: Any, lake_named: Callable[[str], Lake], name: str
@@ -48,7 +48,6 @@ def test_the_job_writes_every_row_that_duckdb_makes(
         compare(lake, model, [*files(spark, model.name)])
 
 
-@pytest.mark.timeout(600)
 def test_a_range_of_days_is_written_anew_and_the_others_stay(
     spark: Any, lake_named: Callable[[str], Lake]
 ) -> None:

@@ -13,7 +13,7 @@ from tests.models.unit_tests import compare as compare_rows
 
 from shopstream.lake.dialect import compile_model, quoted, type_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.model.name)
@@ -54,7 +54,6 @@ def literal(value: Any) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", NAMES)
 def test_trino_makes_every_row_that_duckdb_makes(
     trino: Trino, lake_named: Callable[[str], Lake], name: str
