@@ -64,7 +64,7 @@ def _export(root: Path, path: Path) -> None:
     import shopstream
 
     con = shopstream.connect(root)
-    table = con.execute("SELECT * FROM silver_clicks").to_arrow_table()
+    table = con.sql("SELECT * FROM silver_clicks").to_arrow_table()
     con.close()
     from pyarrow import parquet  # type: ignore[import-untyped]  # it ships no types
 

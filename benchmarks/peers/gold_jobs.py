@@ -64,7 +64,7 @@ def _duckdb(path: str) -> tuple[Run, Run]:
     con = duckdb.connect()
     con.execute("SET TimeZone = 'UTC'")
     con.execute(f"CREATE VIEW clicks AS SELECT * FROM read_parquet('{path}')")
-    return lambda sql: con.execute(sql).to_arrow_table(), lambda sql: con.execute(sql).fetchone()
+    return lambda sql: con.sql(sql).to_arrow_table(), lambda sql: con.execute(sql).fetchone()
 
 
 def _ours(data_dir: str) -> tuple[Run, Run]:
@@ -74,7 +74,7 @@ def _ours(data_dir: str) -> tuple[Run, Run]:
     con = shopstream.connect(data_dir)
     clicks = "WITH clicks AS (SELECT * FROM silver_clicks) "
     return (
-        lambda sql: con.execute(clicks + sql).to_arrow_table(),
+        lambda sql: con.sql(clicks + sql).to_arrow_table(),
         lambda sql: con.execute(clicks + sql).fetchone(),
     )
 
