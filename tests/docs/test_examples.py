@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,7 +70,8 @@ class Reader:
                 for command, shown in commands_of(block.text):
                     self.type(command, shown, block.info)
             case "python":
-                exec(self.local(block.text), self.namespace)
+                with chdir(self.folder):
+                    exec(self.local(block.text), self.namespace)
             case "toml":
                 self.write(block.info, block.text)
             case "json" if block.info in EVENT_OF:
