@@ -133,12 +133,18 @@ def pointers(data_dir: Path) -> dict[str, str]:
 
 
 def open_table(catalog: Catalog, model: Model, lake: Path) -> Table:
-    """The model's table, made when there is none."""
+    """The model's table, made when there is none. Raises DataDirError for one that lies elsewhere:
+    metadata names whole paths, and what is written belongs beside it.
+    """
     from pyiceberg.exceptions import NoSuchTableError
 
     name = f"{NAMESPACE}.{model.name}"
     try:
-        return catalog.load_table(name)
+        table = catalog.load_table(name)
+        lake_name(table.metadata_location, lake)
+        return table
+    except FileNotFoundError as e:
+        raise DataDirError(f"{name}: {e}; was the data directory moved?") from e
     except NoSuchTableError:
         return catalog.create_table(
             name,
@@ -254,7 +260,9 @@ def lake_name(path: str, lake: Path) -> str:
     """A data file as `current.json` names it. Raises DataDirError for one outside the lake."""
     plain = Path(path.removeprefix("file://"))
     if not plain.is_relative_to(lake):
-        raise DataDirError(f"{path} is not in {lake}: the data directory was moved; see docs")
+        raise DataDirError(
+            f"{path} is not in {lake}: the data directory was moved; see docs/lake.md"
+        )
     return str(plain.relative_to(lake))
 
 
