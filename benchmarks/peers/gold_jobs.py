@@ -80,7 +80,7 @@ def _ours(data_dir: str) -> tuple[Run, Run]:
 
 
 def _spark(path: str) -> tuple[Run, Run]:
-    from pyspark.sql import SparkSession  # type: ignore[import-not-found]  # peers' environment
+    from pyspark.sql import SparkSession
 
     spark = (
         SparkSession.builder.master("local[2]")

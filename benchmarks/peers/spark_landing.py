@@ -7,7 +7,7 @@ import json
 import sys
 import time
 
-from pyspark.sql import SparkSession  # type: ignore[import-not-found]  # peers' environment
+from pyspark.sql import SparkSession
 
 _SCHEMA = (
     "event_id STRING, user_id STRING, session_id STRING, event_type STRING, page STRING,"

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 
-from pyspark.sql import SparkSession  # type: ignore[import-not-found]  # peers' environment
+from pyspark.sql import SparkSession
 
 _SCHEMA = (
     "user_id STRING, product_id STRING, event_type STRING, timestamp TIMESTAMP, _corrupt STRING"
