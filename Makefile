@@ -15,7 +15,8 @@ demo: $(VENV)/.runtime ## run everything on this machine with simulated shoppers
 	$(BIN)/shopstream up --demo
 
 test: $(VENV)/.dev ## run all tests, the slow ones and a sample of the faults included
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --ignore tests/models/engines
+	$(BIN)/pytest tests/models/engines
 
 lint: $(VENV)/.dev ## ruff and mypy --strict
 	$(BIN)/ruff check
