@@ -17,6 +17,8 @@ SAMPLE: dict[str, list[tuple[str, float]]] = {
     "poisoned processor": [("write", 0.6)],
     "intake": [("rename", 0.3), ("write", 0.5)],
     "lander": [("pwrite64", 0.5), ("rename", 0.4), ("write", 0.6)],
+    "builder": [("pwrite64", 0.4), ("fdatasync", 0.5), ("mkdir", 0.7)],
+    "maintenance": [("pwrite64", 0.6), ("unlink", 0.5)],
 }
 """Which system call, and how far into the run: 0.5 is the middle one of all such calls."""
 
