@@ -94,6 +94,10 @@ class Staging:
             if source := lake.sources.get(name):
                 # Read once: JSON costs more than all else, and the audit looks again.
                 new = lake.rows_of_source(model, source, self._temp)
+                if model.merge and self.days is not None:
+                    # In a range that was asked for, files also hold other days.
+                    at = EVENT_TIME["archive" if source.archive else "topic"]
+                    new = f"SELECT * FROM ({new}) WHERE CAST({quoted(at)} AS DATE) IN ({_dates(self.days)})"  # noqa: S608, E501
                 self._con.execute(f"CREATE OR REPLACE TEMP TABLE new_rows AS {new}")
                 rows = self._merged(source) if model.merge else "SELECT * FROM new_rows"
             else:
@@ -119,9 +123,6 @@ class Staging:
             context = self._days_of_keys(keys, files)
             own = f"SELECT * FROM ({table_sql(model, files, context)}) WHERE ({keys}) IN (FROM own_keys)"  # noqa: S608, E501
         else:
-            at = EVENT_TIME["archive" if source.archive else "topic"]
-            # In a range that was asked for, files also hold other days.
-            new += f" WHERE CAST({quoted(at)} AS DATE) IN ({_dates(self.days)})"
             own = table_sql(model, files, self.days)
         back = taken_back(model, source, own)
         if self._again:
