@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +15,7 @@ from shopstream.lake.model import Source
 
 if TYPE_CHECKING:
     from shopstream.engine import Engine
-    from shopstream.local.landed import Landed, Tally
+    from shopstream.local.landed import File, Landed, Tally
 
 ARCHIVE = "archive/offers"
 
@@ -58,6 +58,7 @@ class Inputs:
         except DataDirError:
             self._landed = None  # nothing was ever landed here
         self.until = self._landed.last() if self._landed else 0
+        self._bytes: dict[Path, int] = {}
 
     def new(self, source: Source, landed: str, *, again: bool = False) -> New:
         """What is new of `source` for a table that stands at `landed`; all with `again`."""
@@ -70,7 +71,7 @@ class Inputs:
         topic = source.topic or ""
         found = self._landed.since(after, topic, self.until) if self._landed and self.until else []
         days = frozenset(day for file in found for day in file.days)
-        return New([self._root / file.name for file in found], days, str(self.until))
+        return New([self._path(file) for file in found], days, str(self.until))
 
     def of_days(self, source: Source, landed: str, since: str, until: str) -> New:
         """The files that hold a day of the range, with these days, of those that a table which
@@ -80,7 +81,7 @@ class Inputs:
             found = [(p, {_day(p)}) for p in self.new(source, "", again=True).files]
         elif self._landed and int(landed or 0):
             read = self._landed.since(0, source.topic or "", int(landed or 0))
-            found = [(self._root / file.name, set(file.days)) for file in read]
+            found = [(self._path(file), set(file.days)) for file in read]
         else:
             found = []
         files, days = [], set()
@@ -90,6 +91,19 @@ class Inputs:
                 files.append(path)
                 days |= within
         return New(files, frozenset(days), landed)
+
+    def _path(self, file: File) -> Path:
+        path = self._root / file.name
+        self._bytes[path] = file.bytes
+        return path
+
+    def spoilt(self, files: Iterable[Path]) -> Path | None:
+        """One of `files` that isn't there or was cut short, which a reader of it may not notice."""
+        for path in files:
+            size = self._bytes.get(path)
+            if size is not None and not (path.is_file() and path.stat().st_size == size):
+                return path
+        return None
 
     def tally(self) -> list[Tally]:
         return self._landed.tally() if self._landed else []

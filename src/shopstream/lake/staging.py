@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import uuid
 from collections.abc import Collection, Sequence
@@ -29,6 +30,12 @@ DAYS_ONE_BY_ONE = 32
 """So many days are written one after the other: for 2 M rows of one day that takes half the
 processor time of having DuckDB part them.
 """
+_IN_WANT = re.compile(
+    r"no space left|disk quota|(could not|failed to|cannot) (write|create|truncate)"
+    r"|too many open files|permission denied|read-only file system",
+    re.IGNORECASE,
+)
+"""In what DuckDB says of a file: not the file is at fault, and no other table would get on."""
 
 
 class Staging:
@@ -66,6 +73,8 @@ class Staging:
         """Make the table's rows, audit them, and write them aside unless tests fail; those do."""
         import duckdb
 
+        if spoilt := self._lake.spoilt(self._model.name):
+            return [self._failure(f"{spoilt} isn't there or was cut short")]
         try:
             self._bind()
             self._make()
@@ -75,18 +84,22 @@ class Staging:
             return failures
         except (duckdb.OutOfMemoryException, duckdb.IOException) as e:
             self.discard()
-            hint = f"if a file is damaged, `shopstream lake rebuild {self._model.name}`"
-            raise DataDirError(f"{self._model.name} can't be built: {e}; {hint}") from e
+            if isinstance(e, duckdb.OutOfMemoryException) or _IN_WANT.search(str(e)):
+                raise DataDirError(f"{self._model.name} can't be built: {e}") from e
+            return [self._failure(str(e))]  # a damaged file: other tables don't wait for it
         except RuntimeError as e:
             self.discard()
             if "interrupted" in str(e).lower():
                 raise KeyboardInterrupt from None  # which DuckDB took for itself
             raise
         except duckdb.Error as e:
-            return [TestFailure(self._model.name, "build", "", 0, {}, str(e)[:1_000])]
+            return [self._failure(str(e))]
         except BaseException:
             self.discard()
             raise
+
+    def _failure(self, message: str) -> TestFailure:
+        return TestFailure(self._model.name, "build", "", 0, {}, message[:1_000])
 
     def _bind(self) -> None:
         model, lake = self._model, self._lake

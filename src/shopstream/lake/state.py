@@ -140,6 +140,10 @@ class LakeState:
         path.write_bytes(msgspec.json.Encoder().encode_lines(rows))
         return source_sql(source, [path] if rows else [])
 
+    def spoilt(self, name: str) -> Path | None:
+        """A landed file that table `name` is to read and can't."""
+        return self._inputs.spoilt(self._new[name].files) if name in self._new else None
+
     def files_of(self, name: str) -> list[Path]:
         """The data files of a published table; none of one that isn't."""
         now = self.tables.get(name)
