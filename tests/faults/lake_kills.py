@@ -160,7 +160,9 @@ class BuilderVictim(_OfTheLake):
 
 
 class MaintenanceVictim(BuilderVictim):
-    """Maintenance of tables of many builds: small files to merge, snapshots to let go."""
+    """Maintenance after several builds: snapshots and their files to let go. There is nothing to
+    merge: a build writes each day that it touches anew, in one file.
+    """
 
     name = "maintenance"
     words = ("lake", "maintain")
