@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import zstandard
 from tests.lake.real_lake import RealLake, click, entry, offer, order, stock
 
 import shopstream.lake.model as model_files
@@ -16,8 +15,9 @@ from shopstream.errors import Busy, ConfigError, DataDirError
 from shopstream.events import Alert
 from shopstream.lake import state
 from shopstream.lake.build import build
+from shopstream.lake.catalog import open_catalog
 from shopstream.lake.current import write_current
-from shopstream.lake.model import load_models
+from shopstream.lake.model import NAMESPACE, load_models
 from shopstream.lake.plan import Step, Wanted, descendants
 from shopstream.lake.rebuild import rebuild
 from shopstream.local.delivery import run_notifier
@@ -206,14 +206,6 @@ def alerts(lake: RealLake) -> list[str]:
     return [msgspec.json.decode(line, type=Alert).subject for line in lines]
 
 
-def mend(lake: RealLake, wrong: bytes, right: bytes) -> None:
-    """Replace what is wrong in bronze."""
-    for path in (lake.settings.data_dir / "bronze").rglob("*.json.zst"):
-        body = zstandard.ZstdDecompressor().decompressobj().decompress(path.read_bytes())
-        if wrong in body:
-            path.write_bytes(zstandard.compress(body.replace(wrong, right)))
-
-
 def test_a_table_that_fails_its_tests_keeps_what_it_had_and_so_does_what_is_made_of_it(
     lake: RealLake, tmp_path: Path
 ) -> None:
@@ -234,7 +226,13 @@ def test_a_table_that_fails_its_tests_keeps_what_it_had_and_so_does_what_is_made
         assert alerts(lake) == ["Table silver_order_lines failed its tests: accepted_values"]
 
 
-def test_days_missed_while_a_table_failed_are_made_up_for(lake: RealLake) -> None:
+def taking_lost(yml: str) -> str:
+    return yml.replace("accepted_values: [placed,", "accepted_values: [lost, placed,")
+
+
+def test_days_missed_while_a_table_failed_are_made_up_for(
+    lake: RealLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lake.put([(90, "orders", order("o3", 19, "lost"))])
     assert build(lake.settings).failed == ["silver_order_lines"]
     # Clicks go on meanwhile, and what is made of both waits.
@@ -243,13 +241,17 @@ def test_days_missed_while_a_table_failed_are_made_up_for(lake: RealLake) -> Non
         assert build(lake.settings).failed == ["silver_order_lines"]
     assert len(lake.rows("silver_clicks")) == 6
     assert "p9" not in {row["product_id"] for row in lake.rows("gold_product_performance")}
-    mend(lake, b'"lost"', b'"paid"')
+    mended = models_with(
+        tmp_path / "models", silver_order_lines_yml=taking_lost, silver_orders_yml=taking_lost
+    )
+    use(monkeypatch, mended)
     report = lake.build()
     assert {built.table for built in report.tables} == OF_ORDERS
     seen = {str(r["day"]): r["views"] for r in lake.rows("gold_product_performance") if r["views"]}
     assert seen == {"2025-11-17": 1, "2025-11-18": 1, "2025-11-20": 1}
     assert "o3" in {row["order_id"] for row in lake.rows("silver_orders")}
-    # It is good again: the next time it fails is worth another alert.
+    # It was good again: the next time it fails is worth another alert.
+    monkeypatch.undo()
     lake.put([(200, "orders", order("o4", 19, "lost"))])
     assert build(lake.settings).failed == ["silver_order_lines"]
     assert alerts(lake) == ["Table silver_order_lines failed its tests: accepted_values"] * 2
@@ -501,6 +503,48 @@ def test_a_column_that_a_model_gains_or_loses_is_gained_or_lost_by_all_rows(
     lake.build()
     files = [str(lake.folder / name) for name in lake.current.tables["silver_clicks"].files]
     assert read_parquet("event_id", files) == ["a", "b", "c", "d"]
+
+
+def with_loud_number(yml: str) -> str:
+    """A column of another type, and a test that fails."""
+    yml = yml.replace("{name: browser, type: VARCHAR,", "{name: browser, type: BIGINT,")
+    return yml.replace("accepted_values: [view, click,", "accepted_values: [click,")
+
+
+def no_browser(sql: str) -> str:
+    return sql.replace("    clicks.browser,", "    0 AS browser,")
+
+
+def test_a_changed_model_that_fails_its_tests_changes_nothing(
+    lake: RealLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, snapshots = lake.all_rows(), lake.snapshots()
+    changed = models_with(
+        tmp_path / "models", silver_clicks_sql=no_browser, silver_clicks_yml=with_loud_number
+    )
+    use(monkeypatch, changed)
+    assert build(lake.settings).failed == ["silver_clicks"]
+    assert (lake.all_rows(), lake.snapshots()) == (rows, snapshots)
+    monkeypatch.undo()
+    assert lake.build().build == 0
+    lake.arrive("clicks", click("d", 19, browser="Firefox"))
+    lake.build()
+    assert {row["browser"] for row in lake.rows("silver_clicks")} == {None, "Firefox"}
+
+
+def test_what_changed_longer_ago_than_snapshots_are_kept_is_built_in_full(
+    lake: RealLake, tmp_path: Path
+) -> None:
+    for event_id in "xyz":
+        lake.arrive("clicks", click(event_id, 17, minute=ord(event_id)))
+        lake.build(select=("silver_clicks",))
+    name = f"{NAMESPACE}.silver_clicks"
+    table = open_catalog(lake.settings.data_dir).load_table(name)
+    old = [snapshot.snapshot_id for snapshot in table.snapshots()[:-1]]
+    table.maintenance.expire_snapshots().by_ids(old).commit()
+    modes = {built.table: built.mode for built in lake.build().tables}
+    assert modes["gold_funnel"] == "full"
+    assert same_as_at_once(lake, tmp_path / "once")
 
 
 def read_parquet(column: str, files: list[str]) -> list[Any]:

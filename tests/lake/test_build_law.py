@@ -26,7 +26,7 @@ from tests.lake.real_lake import (
 pytestmark = pytest.mark.slow
 
 PATIENT = settings(
-    max_examples=4,
+    max_examples=3,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.reuse, Phase.generate),

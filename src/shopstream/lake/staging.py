@@ -58,8 +58,6 @@ class Staging:
         self._alone = wanted.alone
         self.days = days
         self._table = lake.open(model.name)
-        if self._full:
-            take_columns(self._table, model)
         data = lake.folder / "warehouse" / model.name / "data"
         self._folder = data / f"{number:08d}-{uuid.uuid4().hex[:8]}"
         self._bound: dict[str, str] = {}
@@ -74,7 +72,7 @@ class Staging:
         import duckdb
 
         if spoilt := self._lake.spoilt(self._model.name):
-            return [self._failure(f"{spoilt} isn't there or was cut short")]
+            return [self._failure(f"{spoilt} is missing or not as it was written")]
         try:
             self._bind()
             self._make()
@@ -175,6 +173,8 @@ class Staging:
     def _write(self) -> None:
         model, folder = self._model, self._folder
         folder.mkdir(parents=True, exist_ok=True)
+        if self._full:
+            take_columns(self._table, model)
         ids = field_ids(self._table)
         fields = ", ".join(f"{quoted(name)}: {ids[name]}" for name in model.types)
         options = f"FORMAT parquet, COMPRESSION zstd, FIELD_IDS {{{fields}}}"
