@@ -5,11 +5,13 @@ import signal
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 from shopstream.domain.failures import Limits
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import DataDirError
 from shopstream.flows.processor import Processor
+from shopstream.flows.tries import Tries
 from shopstream.flows.work import FlowConfig
 from shopstream.heartbeats import write_heartbeat
 from shopstream.local.log import SqliteLog
@@ -60,7 +62,8 @@ def run_processor(settings: Settings, shard: int = 0, *, until_idle: bool = Fals
     log = engine.read_log()
     try:
         config = flow_config(settings, shard, engine.shards)
-        processor = Processor(tables, engine.lake(), rules, config)
+        tries = _tries(engine.dir.run / f"processor-{shard}.tries")
+        processor = Processor(tables, engine.lake(), rules, config, tries)
         _ensure_nothing_missing(log.start(), processor.checkpoint.position, engine)
         processor.begin()
         follower = _Follower(engine, log, tables, processor)
@@ -70,6 +73,21 @@ def run_processor(settings: Settings, shard: int = 0, *, until_idle: bool = Fals
     finally:
         log.close()
         tables.close()
+
+
+def _tries(path: Path) -> Tries:
+    """How often this shard's processor died where it is, noted down beside the heartbeats.
+
+    Not in the tables: that would be a write for each event where events are tried one at a time.
+    """
+
+    def keep(note: bytes) -> None:
+        path.parent.mkdir(exist_ok=True)
+        unfinished = path.with_suffix(".tmp")
+        unfinished.write_bytes(note)
+        unfinished.replace(path)
+
+    return Tries(path.read_bytes() if path.exists() else b"", keep)
 
 
 def _ensure_nothing_missing(start: int, position: int, engine: Engine) -> None:

@@ -7,6 +7,7 @@ time whether all adds up.
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from shopstream.engine import open_engine
 from shopstream.events import Alert, Click, Entry, Offer, Order, Stock
 from shopstream.flows.people import stored_clicks
 from shopstream.flows.processor import Processor
+from shopstream.flows.tries import Tries
 from shopstream.flows.work import QuarantineRecord
 from shopstream.ledger import CheckReport, check
 from shopstream.local.tables import RocksTables
@@ -78,6 +80,7 @@ class Pipeline:
         self.now_us = NOW_US
         self.tables: list[RocksTables] = []
         self.processors: list[Processor] = []
+        self.notes: dict[int, bytes] = {}
         self.start()
 
     def start(self) -> None:
@@ -88,6 +91,7 @@ class Pipeline:
                 self.engine.lake(),
                 self.rules,
                 flow_config(self.settings, shard, self.engine.shards),
+                Tries(self.notes.get(shard, b""), partial(self.notes.__setitem__, shard)),
             )
             for shard, tables in enumerate(self.tables)
         ]

@@ -14,7 +14,8 @@ from shopstream.cli.options import pairs, topics_in
 from shopstream.cli.tables import as_table
 from shopstream.errors import ConfigError
 
-GROUPS = ("", "alerts", "quarantine", "rules", "keys")
+GROUPS = ("", "alerts", "quarantine", "rules", "keys", "lake")
+NEED_NO_DATA = ("", "rules", "keys", "lake", "schema", "lake compile")
 
 
 def commands_below(command: Any, path: str = "") -> dict[str, Any]:
@@ -46,12 +47,14 @@ def test_all_commands_are_there() -> None:
             "notifier",
             "intake",
             "lander",
+            "builder",
             "status",
             "check",
             "doctor",
             "settings",
         ),
         *("simulate", "load", "replay", "offers", "schema", "alerts retry"),
+        *("build", "lake maintain", "lake rebuild", "lake compile"),
         *("sql", "tables", "describe", "export"),
         *("quarantine list", "quarantine show", "quarantine export"),
         *("rules check", "rules explain", "keys add", "keys list", "keys revoke"),
@@ -63,7 +66,7 @@ def test_every_command_shows_examples_of_itself(path: str) -> None:
     assert f"$ shopstream {path}" in COMMANDS[path].help
 
 
-@pytest.mark.parametrize("path", [p for p in COMMANDS if p not in ("", "rules", "keys", "schema")])
+@pytest.mark.parametrize("path", [p for p in COMMANDS if p not in NEED_NO_DATA])
 def test_every_command_takes_a_data_directory(path: str) -> None:
     assert "data_dir" in {p.name for p in COMMANDS[path].params}
 

@@ -25,7 +25,7 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(rules_app, name="rules")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(keys_app, name="keys")
-app.add_typer(lake_app, name="lake", help="Tend the lake, rebuild a table, see its SQL.")
+app.add_typer(lake_app, name="lake")
 
 
 def _version(asked: bool) -> None:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shopstream.cli.app import app
+from shopstream.cli.app import app, lake_app
 from shopstream.cli.options import DataDir, Format, SupervisedBy, UntilIdle
 from shopstream.cli.printing import logged, say, show
 from shopstream.leash import end_with
 
 if TYPE_CHECKING:
     from shopstream.lake.build import BuildReport
-    from shopstream.lake.plan import Step
+    from shopstream.lake.plan import Step, Wanted
 
 Select = Annotated[
     list[str] | None,
@@ -55,12 +55,13 @@ def build(
       $ shopstream build --select silver_clicks+ --since 2026-11-01
       $ shopstream build --full
     """
+    from shopstream.engine import open_engine
     from shopstream.lake.build import build as build_tables
-    from shopstream.lake.plan import Wanted
     from shopstream.stages import land
 
+    wanted = _wanted(full, select, since, until)
     settings = logged(data_dir)
-    wanted = Wanted(full, tuple(select or ()), _date("since", since), _date("until", until))
+    open_engine(settings, create=False)  # says when there is none, and makes none
     if dry_run:
         report = build_tables(settings, wanted, dry_run=True)
         show(report.steps, format, columns=("table", "mode", "days", "files", "why"))
@@ -79,6 +80,18 @@ def build(
         raise typer.Exit(1)
 
 
+@lake_app.callback()
+def lake() -> None:
+    """Tend the lake, make a table anew from bronze, see the SQL of its tables.
+
+    \b
+    Examples:
+      $ shopstream lake maintain
+      $ shopstream lake rebuild silver_clicks
+      $ shopstream lake compile --dialect trino
+    """
+
+
 @app.command()
 def builder(
     until_idle: UntilIdle = False, data_dir: DataDir = None, supervised_by: SupervisedBy = 0
@@ -94,6 +107,18 @@ def builder(
 
     end_with(supervised_by)
     run_builder(logged(data_dir), until_idle=until_idle)
+
+
+def _wanted(full: bool, select: list[str] | None, since: str, until: str) -> "Wanted":
+    """Raises BadParameter for what can't be meant."""
+    from shopstream.lake.plan import Wanted
+
+    first, last = _date("since", since), _date("until", until)
+    if full and (first or last):
+        raise typer.BadParameter("--full builds every day; leave --since and --until out")
+    if first and last and first > last:
+        raise typer.BadParameter(f"{last} is before --since {first}", param_hint="--until")
+    return Wanted(full, tuple(select or ()), first, last)
 
 
 def _date(name: str, text: str) -> str:

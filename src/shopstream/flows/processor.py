@@ -79,12 +79,19 @@ class Budgets:
 class Processor:
     """Processes log rows. All it knows it can load from the tables again at any time."""
 
-    def __init__(self, tables: Tables, lake: Lake, rules: RuleSet, config: FlowConfig) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        lake: Lake,
+        rules: RuleSet,
+        config: FlowConfig,
+        tries: Tries | None = None,
+    ) -> None:
         self._tables = tables
         self._lake = lake
         self._rules = rules
         self.config = config
-        self._tries = Tries(tables)
+        self._tries = tries or Tries()
         self._load()
         self._swept_us = 0
 

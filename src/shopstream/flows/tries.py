@@ -6,9 +6,9 @@ at the same checkpoint again and again. Then events are taken one at a time, eac
 it is tried, and the one at which the process keeps dying is given up.
 """
 
-import msgspec
+from collections.abc import Callable
 
-from shopstream.ports import Tables
+import msgspec
 
 STARTS_MAX = 3
 """Starts at one place that are believed to be a matter of the machine."""
@@ -28,15 +28,21 @@ _decode = msgspec.json.Decoder(_Place).decode
 
 
 class Tries:
-    """Starts and tries at one place, (position of a row, events of it that are done)."""
+    """Starts and tries at one place, (position of a row, events of it that are done).
 
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-        stored = tables.get("state", "tries")
-        self._place = _decode(stored) if stored else _Place(-1, 0)
+    `note` is what was last noted down, b"" when nothing was; `keep` replaces it and must survive
+    the process, though not power loss, which no event makes.
+    """
+
+    def __init__(self, note: bytes = b"", keep: Callable[[bytes], None] = lambda _: None) -> None:
+        self._keep = keep
+        try:
+            self._place = _decode(note)
+        except msgspec.DecodeError:
+            self._place = _Place(-1, 0)
 
     def begin(self, position: int, done: int) -> None:
-        """Count a start at this place, durably (but for power loss, which no event makes)."""
+        """Count a start at this place."""
         self._at(position, done).starts += 1
         self._write()
 
@@ -65,6 +71,4 @@ class Tries:
         return self._place
 
     def _write(self) -> None:
-        batch = self._tables.batch()
-        batch.put("state", "tries", "", _encode(self._place))
-        self._tables.write(batch)
+        self._keep(_encode(self._place))
