@@ -227,7 +227,7 @@ def test_with_up_an_event_is_in_gold_within_build_every_and_a_build(tmp_path: Pa
         os.kill(pid := up.pid("builder"), signal.SIGKILL)
         until(lambda: up.restarted("builder", pid))
         assert up.stop() == 0
-        assert "Traceback" not in up.said.read_text()
+        assert "Traceback" not in (said := up.said.read_text()), said
     finally:
         up.close()
     assert up.shop.json("build")["tables"] == []
