@@ -10,6 +10,7 @@ from shopstream.errors import ConfigError, DataDirError
 from shopstream.lake.build import BuildReport, build
 from shopstream.lake.current import read_current, sync_path
 from shopstream.lake.files import damaged
+from shopstream.lake.model import load_models
 from shopstream.lake.plan import Step, Wanted
 from shopstream.settings import Settings
 
@@ -37,6 +38,11 @@ def rebuild(
     bronze expire (what was made of it can't be made again) unless `anyway`; Busy when a build goes
     on; DataDirError when the lake can't be used.
     """
+    models = load_models()
+    if table not in models:
+        raise ConfigError(
+            f"TABLE {table}: there is no such table to build anew; there are {', '.join(models)}"
+        )
     if settings.bronze_ttl and not anyway:
         raise ConfigError(
             f"setting bronze_ttl: bronze expires, so {table} may hold what can't be built again;"
