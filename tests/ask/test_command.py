@@ -175,6 +175,15 @@ def test_a_file_appears_whole_in_the_format_of_its_name(data_dir: Path, tmp_path
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.parametrize("words", [["sql", "SELECT 1"], ["export", "gold_daily_sales"]])
+def test_a_folder_that_is_not_there_is_named(
+    words: list[str], data_dir: Path, tmp_path: Path
+) -> None:
+    done = shopstream(data_dir, *words, "-o", str(tmp_path / "none" / "x.csv"), code=2)
+    assert f"there is no folder {tmp_path / 'none'}" in done.stderr
+    assert "is a folder" in shopstream(data_dir, *words, "-o", str(tmp_path), code=2).stderr
+
+
 def test_tables_are_listed_and_described(data_dir: Path) -> None:
     listed = json.loads(shopstream(data_dir, "tables").stdout)
     by_name = {table["table"]: table for table in listed}

@@ -1,5 +1,8 @@
 """What any Tables must do: the guarantees of `ports.Tables`, on every engine."""
 
+import errno
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from tests.engines.engines import EnginePorts
 
 from shopstream.errors import Busy, DataDirError
+from shopstream.local.tables import RocksTables
 from shopstream.ports import Tables
 
 
@@ -316,3 +320,33 @@ def _compare(
                 )
                 ordered = rows[::-1] if reverse else rows
                 assert list(found) == (ordered[:limit] if limit else ordered)
+
+
+def test_one_who_may_only_read_reads_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "tables" / "0"
+    writer = RocksTables(folder)
+    put(writer, ("offers", "u1", "a", b"one"))
+    make = Path.mkdir
+
+    def refused(path: Path, **options: bool) -> None:
+        if path.name == "readers":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        make(path, **options)
+
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(Path, "mkdir", refused)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    reader = RocksTables.reader(folder)
+    assert reader.get("offers", "u1", "a") == b"one"
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    writer.close()
+    writer = RocksTables(folder)  # its names change
+    put(writer, ("offers", "u1", "b", b"two"))
+    reader.refresh()
+    assert [sk for sk, _ in reader.query("offers", "u1")] == ["a", "b"]
+    reader.close()
+    writer.close()
+    assert list(temporary.iterdir()) == []

@@ -9,7 +9,7 @@ from typing import IO
 from shopstream.ask.box import Answer, Box
 from shopstream.ask.guard import nearest
 from shopstream.ask.tables import Published
-from shopstream.errors import SqlError
+from shopstream.errors import ConfigError, SqlError
 
 EXPORTS = {
     "promotions": "gold_customer_abandoned_items",
@@ -39,9 +39,21 @@ def export(box: Box, table: str) -> Answer:
     return box.ask(f"SELECT * FROM {table}{order}", timeout=False)  # noqa: S608
 
 
+def check_output(path: Path) -> None:
+    """Raises ConfigError when no file can be written under this name."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"--output {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise ConfigError(f"--output {path}: that is a folder; name a file in it")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that appears under `path` when all of it is written and on disk."""
+    """A file to write that appears under `path` when all of it is written and on disk.
+
+    Raises ConfigError when there is no such folder, or `path` is one itself.
+    """
+    check_output(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with unfinished.open("wb") as out:

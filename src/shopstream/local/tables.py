@@ -7,6 +7,7 @@ Small write buffers on purpose: 16 MiB ones are reused and stay in cache (1.2 mi
 event against 3.8 with 128 MiB).
 """
 
+import errno
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from rocksdict import (
     BlockBasedOptions,
     Cache,
     DBCompressionType,
+    DBPath,
     Options,
     Rdict,
     ReadOptions,
@@ -32,6 +34,7 @@ from shopstream.local.datadir import make_folder
 from shopstream.ports import Batch
 
 MIB = 1024 * 1024
+_CONFIG = "rocksdict-config.json"
 
 # Never reuse a code: it is part of every stored key.
 _CODES: dict[str, bytes] = {
@@ -79,13 +82,38 @@ def _options() -> Options:
 
 
 def _reader_folder(readers: Path) -> Path:
-    """A folder for what a reader notes down; those of readers that were killed are removed."""
-    readers.mkdir(exist_ok=True)
-    for left in readers.iterdir():
-        pid = left.name.partition("-")[0]
+    """A folder for what a reader notes down; those of readers that were killed are removed.
+
+    One who may only read the data directory has it among the system's temporary files.
+    """
+    try:
+        readers.mkdir(exist_ok=True)
+        return _own_folder(readers, "")
+    except OSError as e:
+        if e.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+    return _own_folder(Path(tempfile.gettempdir()), "shopstream-reader-")
+
+
+def _name_files(folder: Path, names: Path) -> None:
+    """Have in `names` what a reader looks up by name in `folder`; all else it is told the place of.
+
+    rocksdict writes its configuration to the folder that it opens, even for reading.
+    """
+    names.mkdir(exist_ok=True)
+    if not (names / _CONFIG).exists():
+        shutil.copyfile(folder / _CONFIG, names / _CONFIG)
+    for path in (folder / "CURRENT", *folder.glob("MANIFEST-*")):
+        if not (names / path.name).is_symlink():
+            (names / path.name).symlink_to(path.absolute())
+
+
+def _own_folder(place: Path, prefix: str) -> Path:
+    for left in place.glob(f"{prefix}*"):
+        pid = left.name.removeprefix(prefix).partition("-")[0]
         if pid.isdigit() and not process_exists(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=readers))
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=place))
 
 
 @contextmanager
@@ -122,8 +150,11 @@ class RocksBatch:
 class RocksTables:
     """`ports.Tables` in a folder. Opening it makes this process its one writer (else Busy)."""
 
+    _names: Path | None = None
+
     def __init__(self, folder: Path) -> None:
         make_folder(folder)
+        self._folder = folder
         self._secondary: Path | None = None
         try:
             self._db = Rdict(str(folder), _options())
@@ -142,12 +173,19 @@ class RocksTables:
         tables = cls.__new__(cls)
         if not (folder / "CURRENT").exists():
             raise DataDirError(f"there are no tables in {folder} yet; run `shopstream up` first")
+        tables._folder = folder
         tables._secondary = _reader_folder(folder.parent / "readers")
+        options = _options()
         try:
+            if not os.access(folder / _CONFIG, os.W_OK):
+                tables._names = tables._secondary / "names"
+                _name_files(folder, tables._names)
+                options.set_wal_dir(str(folder.absolute()))
+                options.set_db_paths([DBPath(str(folder.absolute()), 0)])
             tables._db = Rdict(
-                str(folder),
-                _options(),
-                access_type=AccessType.secondary(str(tables._secondary)),
+                str(tables._names or folder),
+                options,
+                access_type=AccessType.secondary(str(tables._secondary / "notes")),
             )
             tables.refresh()
         except Exception as e:
@@ -225,6 +263,8 @@ class RocksTables:
 
     def refresh(self) -> None:
         if self._secondary is not None:
+            if self._names is not None:
+                _name_files(self._folder, self._names)
             self._db.try_catch_up_with_primary()
 
     def close(self) -> None:
