@@ -5,6 +5,7 @@ inflates only what is its own, and a commit costs one row however many events it
 See docs/decisions/0001-log-rows-are-group-commits.md for the measurements.
 """
 
+import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,10 +90,11 @@ class SqliteLog:
         with _translated():
             if not (folder / "log.db").exists():
                 _create(folder).close()
-            log._db = apsw.Connection(
-                str(folder / "log.db"), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-            )
-            log._db.set_busy_timeout(10_000)
+            log._db = _connect_reader(folder)
+            if not _is_whole(log._db):  # another process makes it just now
+                log._db.close()
+                _create(folder).close()
+                log._db = _connect_reader(folder)
         return log
 
     def append(self, entries: Sequence[Entry], *, progress: Mapping[str, int] | None = None) -> int:
@@ -291,15 +293,30 @@ def _create(folder: Path) -> apsw.Connection:
     """A connection that writes, to the log in `folder`, which is made when there is none."""
     folder.mkdir(parents=True, exist_ok=True)
     made = not (folder / "log.db").exists()
-    db = apsw.Connection(str(folder / "log.db"))
-    db.set_busy_timeout(10_000)
-    db.pragma("journal_mode", "wal")
-    db.pragma("synchronous", "full")
-    db.pragma("wal_autocheckpoint", 4_000)
-    db.execute(_SCHEMA)
+    # Stages start together, and SQLite's switch to WAL doesn't wait for another's.
+    with (folder / "create.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        db = apsw.Connection(str(folder / "log.db"))
+        db.set_busy_timeout(10_000)
+        db.pragma("journal_mode", "wal")
+        db.pragma("synchronous", "full")
+        db.pragma("wal_autocheckpoint", 4_000)
+        db.execute(_SCHEMA)
     if made:
         sync_folder(folder)
     return db
+
+
+def _connect_reader(folder: Path) -> apsw.Connection:
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    db = apsw.Connection(str(folder / "log.db"), flags=flags)
+    db.set_busy_timeout(10_000)
+    return db
+
+
+def _is_whole(db: apsw.Connection) -> bool:
+    """Whether the last of the tables has been made."""
+    return bool(db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'progress'").get)
 
 
 @contextmanager
