@@ -1,6 +1,7 @@
 """Commands that ask the tables: SQL, what there is, exports."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
@@ -62,12 +63,13 @@ def sql(
       $ shopstream sql
     """
     settings = settings_of(data_dir)
-    with _ending():
+    prompting = query is None and sys.stdin.isatty()
+    with _ending(prompting=prompting):
         asker = _Asker(settings, at)
         if query is not None:
             _tell_what_waits(settings)
             asker.answer(query, format, output)
-        elif sys.stdin.isatty():
+        elif prompting:
             _prompt(asker, format)
         else:
             asker.answer(sys.stdin.read(), format, output)
@@ -224,12 +226,19 @@ def _prompt(asker: _Asker, format: AnswerFormat | None) -> None:
 
 
 @contextmanager
-def _ending() -> Iterator[None]:
-    """Ends as a command does: Ctrl-C with 130, a reader that went away quietly, and a query that
-    can't be stopped by ending the process.
+def _ending(*, prompting: bool = False) -> Iterator[None]:
+    """Ends as a command does: Ctrl-C, however often, with 130, a reader that went away quietly,
+    and a query that can't be stopped by ending the process. When `prompting`, Ctrl-C may come
+    again for another statement.
     """
     from shopstream.ask.box import Stuck
 
+    def cancel(_signal: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if not prompting:
+        signal.signal(signal.SIGINT, cancel)
     try:
         yield
     except KeyboardInterrupt:
