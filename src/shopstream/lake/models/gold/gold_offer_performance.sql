@@ -9,7 +9,7 @@ WITH offers AS (
 ),
 
 known_orders AS (
-    SELECT DISTINCT order_id FROM silver_order_lines
+    SELECT DISTINCT order_id, product_id FROM silver_order_lines
 ),
 
 -- A shop may send an order and its purchase clicks; they are one purchase.
@@ -28,7 +28,9 @@ purchases AS (
         ) AS amount,
         CASE WHEN clicks.price IS NOT NULL THEN clicks.currency END AS currency
     FROM silver_clicks AS clicks
-    LEFT JOIN known_orders ON clicks.order_id = known_orders.order_id
+    LEFT JOIN known_orders
+        ON clicks.order_id = known_orders.order_id
+        AND clicks.product_id = known_orders.product_id
     WHERE clicks.event_type = 'purchase' AND known_orders.order_id IS NULL
 ),
 

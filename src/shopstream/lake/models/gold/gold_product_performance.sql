@@ -1,6 +1,6 @@
 -- What happened with each product on each day, from the first look to the money.
 WITH known_orders AS (
-    SELECT DISTINCT day, order_id FROM silver_order_lines
+    SELECT DISTINCT day, order_id, product_id FROM silver_order_lines
 ),
 
 clicks AS (
@@ -16,6 +16,7 @@ clicks AS (
     FROM silver_clicks AS clicks
     LEFT JOIN known_orders
         ON clicks.day = known_orders.day AND clicks.order_id = known_orders.order_id
+        AND clicks.product_id = known_orders.product_id
     WHERE clicks.product_id IS NOT NULL
 ),
 
