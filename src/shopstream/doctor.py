@@ -71,6 +71,7 @@ def diagnose(settings: Settings, *, now_us: int | None = None) -> list[Finding]:
         lambda: _receivers(settings),
         lambda: _stages(settings, now_us),
         lambda: _locks(settings, now_us),
+        lambda: _tables(settings),
     )
     findings: list[Finding] = []
     for check in checks:
@@ -332,14 +333,33 @@ def _locks(settings: Settings, now_us: int) -> Findings:
     """Locks end with their process, so only a living one that shows no life is a fault."""
     beats = read_heartbeats(settings.data_dir / "run").values()
     known = {beat.get("pid") for beat in beats if alive(beat, now_us)}
-    for name in ("log/writer.lock", "outbox.lock", "lake/landed.lock"):
+    for name in ("log/writer.lock", "outbox.lock", "lake/landed.lock", "lake/builds.lock"):
         holder = machine.flock_holder(settings.data_dir / name)
         if holder is not None and holder not in known:
             yield Finding(
                 "warning",
                 f"process {holder} holds {name} and runs no stage that gives a sign of life",
-                "A load under way is fine; otherwise see what it is and end it.",
+                "A load or build under way is fine; otherwise see what it is and end it.",
             )
+
+
+def _tables(settings: Settings) -> Findings:
+    if not (settings.data_dir / "lake" / "builds.db").exists():
+        return
+    with open_engine(settings, create=False).read_builds() as builds:
+        try:
+            failing = builds.failing()
+        except apsw.Error as e:
+            yield Finding("error", f"lake/builds.db: {e}", "See `shopstream check`.")
+            return
+    for model, tests in failing.items():
+        yield Finding(
+            "warning",
+            f"{model} fails its tests: {', '.join(tests)}",
+            "Readers keep the rows it had before; `shopstream build` says which rows are wrong.",
+        )
+    if not failing:
+        yield Finding("ok", "all tables passed their tests")
 
 
 def _existing(path: Path) -> Path:

@@ -4,13 +4,16 @@ import time
 
 from msgspec import Struct
 
-from shopstream.engine import open_engine
+from shopstream.engine import Engine, open_engine
+from shopstream.errors import DataDirError
 from shopstream.heartbeats import Heartbeat, alive, read_heartbeats
 from shopstream.settings import Settings
 
 
 class StageStatus(Struct):
-    """One stage. `lag` counts events in the log that a processor or the lander has not come to."""
+    """One stage. `lag` counts events in the log that a processor or the lander has not come to;
+    the builder's, those that have landed and are not in the published tables.
+    """
 
     stage: str
     running: bool
@@ -51,7 +54,30 @@ def status(settings: Settings) -> list[StageStatus]:
     names = ["collector", *(f"processor-{n}" for n in range(engine.shards)), "notifier", "intake"]
     names += lake_stages(settings)
     now_us = time.time_ns() // 1000
-    return [_status(name, beats.get(name, {}), end, now_us) for name in names]
+    found = [_status(name, beats.get(name, {}), end, now_us) for name in names]
+    for stage in found:
+        if stage.stage == "builder":
+            _add_build(stage, engine, beats.get("builder", {}), now_us)
+    return found
+
+
+def _add_build(stage: StageStatus, engine: Engine, beat: Heartbeat, now_us: int) -> None:
+    """What the builder's heartbeat doesn't say: builds are made by commands, too."""
+    from shopstream.lake.lag import lag_of
+
+    details = [stage.detail]
+    try:
+        lag = lag_of(engine)
+    except DataDirError as e:
+        details.append(str(e))
+    else:
+        stage.position, stage.lag = lag.position, lag.events
+        if lag.built_at:
+            age_s = max(0, int(now_us / 1e6 - lag.built_at.timestamp()))
+            details.insert(0, f"build {lag.build} {_shown_age(age_s)} ago")
+    if stage.running and beat.get("building"):
+        details.insert(0, f"building {beat['building']}")
+    stage.detail = ", ".join(filter(None, details))
 
 
 def _status(name: str, beat: Heartbeat, end: int, now_us: int) -> StageStatus:
@@ -69,6 +95,13 @@ def _status(name: str, beat: Heartbeat, end: int, now_us: int) -> StageStatus:
         events_per_s=int(beat.get("events_per_s", 0)),
         detail=", ".join(f"{beat[k]} {k}" for k in shown),
     )
+
+
+def _shown_age(seconds: int) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
 
 
 _DETAIL = (

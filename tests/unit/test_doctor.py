@@ -20,6 +20,7 @@ from shopstream.doctor import Finding, diagnose
 from shopstream.engine import open_engine
 from shopstream.heartbeats import write_heartbeat
 from shopstream.keys import add_key
+from shopstream.lake.quality import TestFailure
 from shopstream.settings import Settings
 
 # Apprise loads all its services, and one of them loads a module that Python 3.13 is without.
@@ -112,6 +113,30 @@ def test_stages_that_died_or_hang_are_told_from_those_that_run(tmp_path: Path) -
     found = faults(examine(tmp_path))
     assert len(found) == 2
     assert all("last sign of life" in fault for fault in found)
+
+
+def test_a_killed_lander_and_builder_are_told_from_those_that_ended(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for stage in ("lander", "builder"):
+        write_heartbeat(tmp_path / "run", stage, {"pid": gone.pid, "ended": True})
+    assert faults(examine(tmp_path)) == []
+    for stage in ("lander", "builder"):
+        write_heartbeat(tmp_path / "run", stage, {"pid": gone.pid, "ended": False})
+    found = faults(examine(tmp_path))
+    assert [fault.split()[1] for fault in found] == ["builder", "lander"]
+
+
+def test_tables_that_fail_their_tests_are_named(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, port=0)
+    with open_engine(settings).write_builds() as builds:
+        failure = TestFailure("silver_clicks", "unique", "event_id", 2, {}, "2 rows")
+        builds.audited("silver_clicks", [failure], 1, datetime.now(UTC))
+    [fault] = faults(diagnose(settings))
+    assert fault.startswith("warning: silver_clicks fails its tests: ")
+    with open_engine(settings).write_builds() as builds:
+        builds.audited("silver_clicks", [], 2, datetime.now(UTC))
+    assert faults(diagnose(settings)) == []
 
 
 _HOLD = """
