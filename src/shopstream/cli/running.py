@@ -11,7 +11,7 @@ from shopstream.cli.tables import check_rows, status_line
 from shopstream.leash import end_with
 
 
-@app.command()
+@app.command(short_help="Run all stages until Ctrl-C.")
 def up(
     demo: Annotated[bool, typer.Option("--demo", help="Send simulated shoppers too.")] = False,
     data_dir: DataDir = None,
@@ -19,7 +19,8 @@ def up(
     port: Port = None,
     shards: Shards = None,
 ) -> None:
-    """Run the collector, the processors and the notifier until Ctrl-C.
+    """Run the collector, the processors, the notifier, the intake, the lander and the
+    builder until Ctrl-C.
 
     A stage that dies is started again. On a loopback address any write key is
     taken; on any other, make one first with `shopstream keys add`.
