@@ -106,6 +106,7 @@ class _Run:
                 lake.publish(lake.current.build + 1)
             return report
         at_us = time.time_ns() // 1_000
+        lake.recorded = builds.files()
         report.build = builds.begin("build", at_us, after=lake.current.build)
         temp = lake.folder / TEMP / f"{report.build}-{uuid.uuid4().hex[:8]}"
         temp.mkdir(parents=True, exist_ok=True)

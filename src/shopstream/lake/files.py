@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 _CHUNK_BYTES = 1 << 20
+_KNOWN_MAX = 100_000
+_known: dict[Path, tuple[int, int, str]] = {}
+"""Files whose hash this process has seen: when changed (ns), bytes, SHA-256."""
 
 
 class DataFile(NamedTuple):
@@ -30,6 +33,24 @@ def sha256_of(path: Path) -> str:
         while piece := file.read(_CHUNK_BYTES):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def is_whole(path: Path, sha256: str) -> bool:
+    """Whether a file has this hash. One that this process found whole isn't read again until its
+    size or its time of change is another.
+    """
+    try:
+        stat = path.stat()
+        if _known.get(path) == (seen := (stat.st_mtime_ns, stat.st_size, sha256)):
+            return True
+        if sha256_of(path) != sha256:
+            return False
+    except OSError:
+        return False
+    if len(_known) >= _KNOWN_MAX:
+        _known.clear()
+    _known[path] = seen
+    return True
 
 
 def damaged(lake_dir: Path, names: Iterable[str], recorded: Mapping[str, DataFile]) -> list[str]:

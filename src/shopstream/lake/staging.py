@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shopstream.errors import DataDirError
-from shopstream.lake.bind import EVENT_TIME, in_days, literal, quoted, table_sql, taken_back
+from shopstream.lake.bind import (
+    EVENT_TIME,
+    in_days,
+    literal,
+    of_days,
+    quoted,
+    table_sql,
+    taken_back,
+)
 from shopstream.lake.catalog import ALL_DAYS, Checkpoint, field_ids, replace_days, take_columns
 from shopstream.lake.current import TableNow, sync_path
 from shopstream.lake.files import data_file
@@ -80,6 +88,9 @@ class Staging:
             if not failures:
                 self._write()
             return failures
+        except _Damaged as e:
+            self.discard()
+            return [self._failure(str(e))]
         except (duckdb.OutOfMemoryException, duckdb.IOException) as e:
             self.discard()
             if isinstance(e, duckdb.OutOfMemoryException) or _IN_WANT.search(str(e)):
@@ -113,8 +124,19 @@ class Staging:
                 rows = self._merged(source) if model.merge else "SELECT * FROM new_rows"
             else:
                 days = self.days if model.build == "days" else None
-                rows = table_sql(lake.models[name], lake.files_of(name), days)
+                rows = self._rows(name, days)
             self._view(name, rows)
+
+    def _rows(self, name: str, days: Days = None) -> str:
+        """The rows of a table (of `days` only, if given), of files that are what was written: of
+        damaged ones a file with a hash of its own would be made. All files of a table that is read
+        whole are looked at too: DuckDB takes longer to read them, and the builder looks but once.
+        """
+        model, files = self._lake.models[name], self._lake.files_of(name)
+        read = files if days is None else of_days(files, days)
+        if path := self._lake.damaged(read):
+            raise _Damaged(_damage(path, name))
+        return table_sql(model, files, days)
 
     def _view(self, name: str, rows: str) -> None:
         self._con.execute(f"CREATE OR REPLACE TEMP VIEW {quoted(name)} AS {rows}")
@@ -128,13 +150,13 @@ class Staging:
         new = "SELECT * FROM new_rows"
         keys = ", ".join(map(quoted, model.merge.keys)) if model.merge else ""
         if self.days is None:
-            own = table_sql(model, files)
+            own = self._rows(model.name)
         elif keys:
             self.days |= self._days_sharing(keys, files)
             context = self._days_of_keys(keys, files)
-            own = f"SELECT * FROM ({table_sql(model, files, context)}) WHERE ({keys}) IN (FROM own_keys)"  # noqa: S608, E501
+            own = f"SELECT * FROM ({self._rows(model.name, context)}) WHERE ({keys}) IN (FROM own_keys)"  # noqa: S608, E501
         else:
-            own = table_sql(model, files, self.days)
+            own = self._rows(model.name, self.days)
         back = taken_back(model, source, own)
         if self._again:
             # What bronze still has is taken from there; what it has forgotten is kept.
@@ -268,6 +290,17 @@ class Staging:
 
     def discard(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _Damaged(Exception):
+    """A data file that a build is to read is not what was written; says what to do."""
+
+
+def _damage(path: Path, table: str) -> str:
+    return (
+        f"{path} is missing or not what was written:"
+        f" `shopstream lake rebuild {table}` makes {table} anew from bronze"
+    )
 
 
 def _dates(days: Collection[str]) -> str:

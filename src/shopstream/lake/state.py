@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +22,7 @@ from shopstream.lake.catalog import (
     pointers,
 )
 from shopstream.lake.current import Current, TableNow, read_current, write_current
+from shopstream.lake.files import DataFile, is_whole
 from shopstream.lake.inputs import Inputs, New
 from shopstream.lake.model import Model, Source, load_models, load_sources
 from shopstream.lake.plan import NO_DAYS, Days, Standing, Step, Wanted, plan, union
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
 
 class LakeState:
-    """`tables` are the published ones by name, `changed` the days written anew in this build."""
+    """`tables` are the published ones by name, `changed` the days written anew in this build,
+    `recorded` the data files that were remembered when it began.
+    """
 
     def __init__(self, settings: Settings, engine: Engine, inputs: Inputs) -> None:
         self.models: Mapping[str, Model] = load_models()
@@ -48,6 +51,7 @@ class LakeState:
             self.current = Current(build=0, built_at=datetime.now(UTC), tables={})
         self.pending: dict[str, Days] = {}
         self.changed: dict[str, Days] = {}
+        self.recorded: Mapping[str, DataFile] = {}
         self._new: dict[str, New] = {}
         self.tables = self._published()
 
@@ -148,6 +152,14 @@ class LakeState:
         """The data files of a published table; none of one that isn't."""
         now = self.tables.get(name)
         return [self.folder / file for file in now.files] if now else []
+
+    def damaged(self, paths: Iterable[Path]) -> Path | None:
+        """One of these data files that is not there or not what was written."""
+        for path in paths:
+            known = self.recorded.get(path.relative_to(self.folder).as_posix())
+            if known is not None and not is_whole(path, known.sha256):
+                return path
+        return None
 
     def landed_of(self, name: str) -> str:
         """How far the table has read its source once this build is done."""
