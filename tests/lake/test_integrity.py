@@ -4,6 +4,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import zstandard
 from tests.lake.real_lake import RealLake, click, order
 
 from shopstream.lake.build import build
@@ -67,3 +68,22 @@ def test_a_damaged_file_of_another_day_holds_nothing_up(lake: RealLake) -> None:
     launder(lake, name, "'w' AS event_type")
     lake.arrive("clicks", click("c", 18))
     assert "silver_clicks" not in build(lake.settings).failed
+
+
+def test_a_build_makes_nothing_of_bronze_that_is_not_what_was_landed(lake: RealLake) -> None:
+    rows = lake.rows("silver_clicks")
+    lake.arrive("clicks", click("c", 18))
+    path = max((lake.settings.data_dir / "bronze" / "clicks").rglob("*.zst"))
+    body = path.read_bytes()
+    said = zstandard.decompress(body, max_output_size=1 << 20)
+    other = zstandard.compress(said.replace(b'"view"', b'"cart"'))
+    path.write_bytes(other)
+    report = build(lake.settings)
+    assert report.failed == ["silver_clicks"]
+    (why,) = next(built.failures for built in report.tables if built.failures)
+    assert str(path.name) in why
+    assert "bronze itself is damaged" in why
+    assert lake.rows("silver_clicks") == rows
+    path.write_bytes(body)
+    lake.build()
+    assert len(lake.rows("silver_clicks")) == 3

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from shopstream.errors import DataDirError
+from shopstream.lake.files import is_whole
 from shopstream.lake.model import Source
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Inputs:
         except DataDirError:
             self._landed = None  # nothing was ever landed here
         self.until = self._landed.last() if self._landed else 0
-        self._bytes: dict[Path, int] = {}
+        self._files: dict[Path, File] = {}
 
     def new(self, source: Source, landed: str, *, again: bool = False) -> New:
         """What is new of `source` for a table that stands at `landed`; all with `again`."""
@@ -94,14 +95,16 @@ class Inputs:
 
     def _path(self, file: File) -> Path:
         path = self._root / file.name
-        self._bytes[path] = file.bytes
+        self._files[path] = file
         return path
 
     def spoilt(self, files: Iterable[Path]) -> Path | None:
-        """One of `files` that isn't there or was cut short, which a reader of it may not notice."""
+        """One of `files` that isn't there or not what was landed, which a reader of it may not
+        notice.
+        """
         for path in files:
-            size = self._bytes.get(path)
-            if size is not None and not (path.is_file() and path.stat().st_size == size):
+            file = self._files.get(path)
+            if file is not None and not is_whole(path, file.sha256):
                 return path
         return None
 

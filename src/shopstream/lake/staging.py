@@ -80,7 +80,12 @@ class Staging:
         import duckdb
 
         if spoilt := self._lake.spoilt(self._model.name):
-            return [self._failure(f"{spoilt} is missing or not as it was written")]
+            return [
+                self._failure(
+                    f"{spoilt} is missing or not what was landed: bronze itself is damaged, so"
+                    " `shopstream lake rebuild` can't help; put the file back from a backup"
+                )
+            ]
         try:
             self._bind()
             self._make()
