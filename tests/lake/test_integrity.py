@@ -1,16 +1,21 @@
 """What was damaged isn't built upon, and nothing that arrived is passed over."""
 
+import os
+import time
 from pathlib import Path
 
 import duckdb
 import pytest
 import zstandard
-from tests.lake.real_lake import RealLake, click, order
+from tests.lake.real_lake import RealLake, click, offer, order
 
+import shopstream.lake.build as build_module
 from shopstream.lake.build import build
 from shopstream.lake.rebuild import rebuild
+from shopstream.lake.verify import Processed, verify
 
 pytestmark = pytest.mark.slow
+DAY_S = 86_400.0
 
 
 @pytest.fixture
@@ -87,3 +92,55 @@ def test_a_build_makes_nothing_of_bronze_that_is_not_what_was_landed(lake: RealL
     path.write_bytes(body)
     lake.build()
     assert len(lake.rows("silver_clicks")) == 3
+
+
+def put_offer(lake: RealLake, number: int, at_s: float) -> Path:
+    """An offer of the 18th, and the folder of its day as changed at `at_s`."""
+    lake.put([(number, "offers", offer(f"o{number}", 18))])
+    folder = lake.settings.data_dir / "archive" / "offers" / "dt=2025-11-18"
+    os.utime(folder, (at_s, at_s))
+    return folder
+
+
+@pytest.mark.parametrize("first_s", [400 * DAY_S, 30 * DAY_S, 0.0])
+def test_offers_are_read_though_the_clock_was_set_back(lake: RealLake, first_s: float) -> None:
+    now_s = time.time()
+    put_offer(lake, 0, now_s + first_s)
+    lake.build()
+    put_offer(lake, 1, now_s)
+    lake.build()
+    put_offer(lake, 2, now_s + 20 * DAY_S)
+    lake.build()
+    assert [row["offer_id"] for row in lake.rows("silver_offers")] == ["o0", "o1", "o2"]
+
+
+def test_offers_of_a_folder_that_seems_older_are_read_after_a_build_ahead_of_time(
+    lake: RealLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = time.time()
+    put_offer(lake, 0, now_s + 400 * DAY_S)
+    with monkeypatch.context() as ahead:
+        ahead.setattr(build_module, "_now_us", lambda: int((now_s + 400 * DAY_S) * 1e6))
+        lake.build()
+    put_offer(lake, 1, now_s)
+    lake.build()
+    assert len(lake.rows("silver_offers")) == 2
+
+
+def test_check_names_archived_offers_that_were_passed_over(lake: RealLake) -> None:
+    put_offer(lake, 0, time.time())
+    lake.build()
+    assert unread(lake) == []
+    folder = put_offer(lake, 1, time.time() - 2 * DAY_S)
+    path = max(folder.iterdir())
+    os.utime(path, (time.time() - 2 * DAY_S,) * 2)
+    (said,) = unread(lake)
+    assert f"archive/offers/{folder.name}/{path.name}" in said
+    rebuild(lake.settings, "silver_offers")
+    assert unread(lake) == []
+
+
+def unread(lake: RealLake) -> list[str]:
+    report = verify(lake.engine, Processed({}, []))
+    assert report is not None
+    return [found for found in report.differences if "archive" in found]

@@ -80,10 +80,10 @@ def build(
     began = time.monotonic()
     engine = open_engine(settings, create=False)
     if dry_run:
-        with closing(Inputs(engine)) as inputs:
+        with closing(Inputs(engine, _now_us())) as inputs:
             return BuildReport(steps=LakeState(settings, engine, inputs).plan(wanted))
     # What has landed is looked at under the lock: a build that waited for another goes beyond it.
-    with engine.write_builds(wait_s) as builds, closing(Inputs(engine)) as inputs:
+    with engine.write_builds(wait_s) as builds, closing(Inputs(engine, _now_us())) as inputs:
         lake = LakeState(settings, engine, inputs)
         shutil.rmtree(lake.folder / TEMP, ignore_errors=True)  # of a build that was killed
         report = _Run(settings, lake, builds, wanted).run(on_step)
@@ -105,7 +105,7 @@ class _Run:
             if lake.behind:
                 lake.publish(lake.current.build + 1)
             return report
-        at_us = time.time_ns() // 1_000
+        at_us = _now_us()
         lake.recorded = builds.files()
         report.build = builds.begin("build", at_us, after=lake.current.build)
         temp = lake.folder / TEMP / f"{report.build}-{uuid.uuid4().hex[:8]}"
@@ -124,7 +124,7 @@ class _Run:
         finally:
             con.close()
             shutil.rmtree(temp, ignore_errors=True)
-        builds.end(report.build, time.time_ns() // 1_000, msgspec.json.encode(report))
+        builds.end(report.build, _now_us(), msgspec.json.encode(report))
         return report
 
     def _step(
@@ -160,3 +160,7 @@ class _Run:
             return None
         parts: list[Collection[str] | None] = [step.days, self._lake.pending[model.name]]
         return union([*parts, *(self._lake.changed.get(name, NO_DAYS) for name in model.reads)])
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000

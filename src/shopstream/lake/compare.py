@@ -11,12 +11,19 @@ import msgspec
 from msgspec import Struct
 
 from shopstream.engine import Engine
+from shopstream.lake.current import read_current
+from shopstream.lake.inputs import ARCHIVE
 from shopstream.lake.maintain import only_tended
 
 if TYPE_CHECKING:
     import duckdb
 
     from shopstream.local.landed import Landed
+
+
+_BUILD_MAX_S = 3_600
+"""A build that was published began no longer before than that."""
+_LISTED_MAX = 5
 
 
 class Shown(NamedTuple):
@@ -84,6 +91,8 @@ def compare_silver(
             if offers
             else _landed(engine, landed, identity.topic, checkpoint)
         )
+        if offers:
+            _find_unread(engine, checkpoint, found)
         lacks, extra = _compare_identities(con, identity, files, shown[name].files)
         for count, what in (
             (lacks, f"of bronze are not in {name}"),
@@ -190,12 +199,37 @@ def _archived(engine: Engine, checkpoint: str) -> list[str]:
     """Files of the offers archive that had been read at `checkpoint`."""
     read = msgspec.json.decode(checkpoint or "{}", type=_Archived).shards
     found = []
-    for name in engine.lake().names("archive/offers"):
+    for name in engine.lake().names(ARCHIVE):
         shard, _, last = Path(name).stem.split("-")
         at = read.get(shard)
-        if at and (int(last) < at.last or name.removeprefix("archive/offers/") in at.names):
+        if at and (int(last) < at.last or name.removeprefix(f"{ARCHIVE}/") in at.names):
             found.append(str(engine.dir.root / name))
     return found
+
+
+def _find_unread(engine: Engine, checkpoint: str, found: Compared) -> None:
+    """Archived offers that were there long before the last build and that it passed over."""
+    with engine.read_builds() as builds:
+        if "silver_offers" in builds.failing():
+            return  # it waits, and that is said elsewhere
+    root = engine.dir.root
+    until_s = read_current(root).built_at.timestamp() - _BUILD_MAX_S
+    read = set(_archived(engine, checkpoint))
+    names = [name for name in engine.lake().names(ARCHIVE) if str(root / name) not in read]
+    unread = sorted(name for name in names if _changed_s(root / name) < until_s)
+    if unread:
+        listed = ", ".join(unread[:_LISTED_MAX]) + ", …" * (len(unread) > _LISTED_MAX)
+        found.differences.append(
+            f"lake: {len(unread):,} archive files are not in silver_offers, which should have read"
+            f" them (`shopstream lake rebuild silver_offers` does): {listed}"
+        )
+
+
+def _changed_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # it expired meanwhile
+        return float("inf")
 
 
 # --- gold against silver -------------------------------------------------------------------------

@@ -51,7 +51,8 @@ _UNCHANGED_US = 24 * 3_600 * 1_000_000
 class Inputs:
     """What had landed when the build began: later files are for the next one."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, now_us: int) -> None:
+        self._now_us = now_us
         self._root = engine.dir.root.resolve()
         self._landed: Landed | None
         try:
@@ -114,11 +115,16 @@ class Inputs:
     def _archived(self, read: _Archived) -> New:
         """Files of offers, `<shard>-<first>-<last>.json`. A range of numbers makes a file for each
         day, one after the other, so of the last range known some may still have come.
+
+        When folders were changed says where to look, unless the clock was set back since: then all
+        are looked into.
         """
         files: list[Path] = []
         reached = dict(read.shards)
         folders = _folders(self._root / ARCHIVE)
-        for path in sorted(_files(folders, read.changed_us - _UNCHANGED_US)):
+        newest_us = max([read.changed_us, *(at_us for _, at_us in folders)])
+        since_us = read.changed_us - _UNCHANGED_US if newest_us <= self._now_us else 0
+        for path in sorted(_files(folders, since_us)):
             shard, _, last = path.stem.split("-")
             before = read.shards.get(shard, _Filed(-1, []))
             name = f"{path.parent.name}/{path.name}"
@@ -130,8 +136,7 @@ class Inputs:
                 reached[shard] = _Filed(int(last), [name])
             elif int(last) == now.last:
                 reached[shard] = _Filed(now.last, [*now.names, name])
-        changed_us = max([read.changed_us, *(at_us for _, at_us in folders)])
-        landed = _Archived(reached, changed_us) if files else read
+        landed = _Archived(reached, min(newest_us, self._now_us)) if files else read
         return New(files, frozenset(map(_day, files)), msgspec.json.encode(landed).decode())
 
     def close(self) -> None:
