@@ -8,6 +8,7 @@ Measured on 200 files: an aggregate takes 90 ms where local paths take 20.
 
 import io
 import os
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,13 +35,17 @@ def live_url(table: str) -> str:
 
 
 class DataFile(io.RawIOBase):
-    """A file of a table, open for reading. DuckDB leaves closing it to whoever counts references,
+    """A file of a table, open for reading, with a place of its own for each thread.
+
+    DuckDB has several threads read one handle, each by a seek and a read: with one place for all,
+    a thread would read where another has just gone. It leaves closing to whoever counts references,
     which `open` would warn of.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._at = threading.local()
 
     def readable(self) -> bool:
         return True
@@ -48,16 +53,31 @@ class DataFile(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
+    def tell(self) -> int:
+        return getattr(self._at, "place", 0)
+
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return os.lseek(self._fd, offset, whence)
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self._size()}[whence]
+        self._at.place = start + offset
+        return start + offset
 
     def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            return self.readall()
-        return os.read(self._fd, size)
+        """`size` bytes, all that are left for -1; fewer only where the file ends."""
+        wanted = size if size >= 0 else max(self._size() - self.tell(), 0)
+        buffer = bytearray(wanted)
+        got = 0
+        while got < wanted and (more := self.readinto(memoryview(buffer)[got:])):
+            got += more
+        return bytes(buffer[:got])
 
     def readinto(self, buffer: Any) -> int:
-        return os.readv(self._fd, [buffer])
+        place = self.tell()
+        read = os.preadv(self._fd, [buffer], place)
+        self._at.place = place + read
+        return read
+
+    def _size(self) -> int:
+        return os.fstat(self._fd).st_size
 
     def close(self) -> None:
         if not self.closed:
