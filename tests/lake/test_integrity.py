@@ -7,11 +7,14 @@ from pathlib import Path
 import duckdb
 import pytest
 import zstandard
+from msgspec import structs
 from tests.lake.real_lake import RealLake, click, offer, order
 
 import shopstream.lake.build as build_module
 from shopstream.lake.build import build
+from shopstream.lake.model import load_models, load_sources
 from shopstream.lake.rebuild import rebuild
+from shopstream.lake.state import fingerprint
 from shopstream.lake.verify import Processed, verify
 
 pytestmark = pytest.mark.slow
@@ -144,3 +147,23 @@ def unread(lake: RealLake) -> list[str]:
     report = verify(lake.engine, Processed({}, []))
     assert report is not None
     return [found for found in report.differences if "archive" in found]
+
+
+def test_a_build_clears_away_what_builds_left_and_nothing_of_a_check(lake: RealLake) -> None:
+    for name in ("7-killed", "check-running"):
+        (lake.folder / "tmp" / name).mkdir(parents=True)
+    lake.build()
+    assert [path.name for path in lake.folder.glob("tmp/*")] == ["check-running"]
+
+
+@pytest.mark.parametrize("of", ["sql", "raw"])
+def test_a_table_is_made_anew_when_its_source_is_read_in_another_way(of: str) -> None:
+    model, sources = load_models()["silver_order_lines"], load_sources()
+    (name,) = (name for name in model.reads if name in sources)
+    source = sources[name]
+    held = {**(getattr(source, of) or {})}
+    held[next(iter(held))] += " "
+    other = {**sources, name: structs.replace(source, **{of: held})}
+    assert fingerprint(model, other) != fingerprint(model, sources)
+    unread = {key: each for key, each in other.items() if key == name}
+    assert fingerprint(model, unread) == fingerprint(model, other)

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from shopstream.engine import open_engine
 from shopstream.lake.duck import connect_duck
+from shopstream.lake.files import TEMP, clear_temp
 from shopstream.lake.inputs import Inputs
 from shopstream.lake.model import Model
 from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted, union
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from shopstream.local.builds import Builds
 
 LOCK_WAIT_S = 30.0
-TEMP = "tmp"
 
 
 class Built(Struct, omit_defaults=True, kw_only=True):
@@ -85,7 +85,7 @@ def build(
     # What has landed is looked at under the lock: a build that waited for another goes beyond it.
     with engine.write_builds(wait_s) as builds, closing(Inputs(engine, _now_us())) as inputs:
         lake = LakeState(settings, engine, inputs)
-        shutil.rmtree(lake.folder / TEMP, ignore_errors=True)  # of a build that was killed
+        clear_temp(lake.folder / TEMP, _now_us())
         report = _Run(settings, lake, builds, wanted).run(on_step)
     report.seconds = round(time.monotonic() - began, 3)
     return report

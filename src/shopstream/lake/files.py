@@ -1,10 +1,13 @@
 """A file of the lake and what tells that it is whole."""
 
 import hashlib
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+TEMP = "tmp"
+_TEMP_US = 86_400_000_000
 _CHUNK_BYTES = 1 << 20
 _KNOWN_MAX = 100_000
 _known: dict[Path, tuple[int, int, str]] = {}
@@ -64,3 +67,16 @@ def damaged(lake_dir: Path, names: Iterable[str], recorded: Mapping[str, DataFil
         if not whole:
             found.append(name)
     return found
+
+
+def clear_temp(temp: Path, now_us: int) -> None:
+    """What builds that were killed left in their folders. They are numbered, and no build runs
+    now; others (a check's) are left alone for a day.
+    """
+    for folder in temp.iterdir() if temp.is_dir() else ():
+        try:
+            old = folder.stat().st_mtime_ns < (now_us - _TEMP_US) * 1_000
+        except FileNotFoundError:  # a check ended
+            continue
+        if old or folder.name[:1].isdigit():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -14,7 +14,6 @@ Killed anywhere, it leaves a lake that readers and builds can use, and the next 
 merging is one commit, `current.json` is replaced whole, and files are deleted last.
 """
 
-import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -36,7 +35,7 @@ from shopstream.lake.catalog import (
 )
 from shopstream.lake.current import read_current, sync_path, write_current
 from shopstream.lake.duck import connect_duck
-from shopstream.lake.files import DataFile, damaged, data_file
+from shopstream.lake.files import TEMP, DataFile, clear_temp, damaged, data_file
 from shopstream.lake.keeping import (
     GRACE,
     Aged,
@@ -63,7 +62,6 @@ if TYPE_CHECKING:
 AWAITED_MAX = 100
 LOCK_WAIT_S = 30.0
 MEMORY_BYTES = 1 << 30
-TEMP_US = 86_400_000_000
 MANIFESTS_MAX = 20
 
 PROPERTIES = "shopstream."
@@ -146,7 +144,7 @@ def maintain(
         needed |= _needed(table, lake_dir)
     grace_us = int(min(GRACE, settings.snapshots_ttl).total_seconds() * 1_000_000)
     _sweep(lake_dir, needed, builds, now_us, grace_us, report)
-    _clear(lake_dir / "tmp", time.time_ns() // 1_000)
+    clear_temp(lake_dir / TEMP, time.time_ns() // 1_000)
     builds.end(report.build, time.time_ns() // 1_000, msgspec.json.encode(report))
     return report
 
@@ -202,7 +200,7 @@ def _write_merged(table: "Table", group: list[LiveFile], lake_dir: Path, builds:
     """One file with the rows of all, in their order, recorded and on the disk."""
     path = (lake_dir / group[0].name).parent / f"merged-{uuid.uuid4().hex}.parquet"
     rows = sum(file.rows for file in group)
-    with connect_duck(MEMORY_BYTES, lake_dir / "tmp" / f"0-{uuid.uuid4().hex[:8]}") as con:
+    with connect_duck(MEMORY_BYTES, lake_dir / TEMP / f"0-{uuid.uuid4().hex[:8]}") as con:
         con.execute("SET preserve_insertion_order = true")
         read = _reading([lake_dir / file.name for file in group])
         # A column that the table has gained since isn't in these files: they read as NULL.
@@ -405,12 +403,3 @@ def _remove_empty(folder: Path) -> None:
     while folder.name not in ("data", "metadata") and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent
-
-
-def _clear(temp: Path, now_us: int) -> None:
-    """What builds that were killed left in their folders. They are numbered, and no build runs
-    now; others (a check's) are left alone for a day.
-    """
-    for folder in temp.iterdir() if temp.is_dir() else ():
-        if folder.name[:1].isdigit() or folder.stat().st_mtime_ns < (now_us - TEMP_US) * 1_000:
-            shutil.rmtree(folder, ignore_errors=True)

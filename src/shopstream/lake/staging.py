@@ -266,7 +266,7 @@ class Staging:
         names = {path: str(path.relative_to(lake.folder)) for path in files}
         builds.record_files([data_file(lake.folder, names[path], rows[path]) for path in files])
         days: Collection[str] = [ALL_DAYS] if self.days is None else self.days
-        made_by = fingerprint(model)
+        made_by = fingerprint(model, lake.sources)
         checkpoint = Checkpoint(lake.landed_of(model.name), days, self._upstream, made_by)
         committed = replace_days(self._table, model, self.days, files, checkpoint, lake.folder)
         before = lake.tables.get(model.name)

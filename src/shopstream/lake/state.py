@@ -96,7 +96,7 @@ class LakeState:
 
     def _standing(self, model: Model, wanted: Wanted) -> Standing:
         now = self.tables.get(model.name)
-        if now is not None and now.model != fingerprint(model):
+        if now is not None and now.model != fingerprint(model, self.sources):
             now = None  # another version of the model made it: its days can't be mixed with ours
         again = wanted.full or now is None
         new = None
@@ -181,7 +181,13 @@ class LakeState:
         write_current(self._settings.data_dir, current)
 
 
-def fingerprint(model: Model) -> str:
-    """Changes when what a table holds may: its SQL, columns, partition or way of building."""
-    said = (model.sql, list(model.types.items()), model.partition, model.build, model.merge)
+def fingerprint(model: Model, sources: Mapping[str, Source]) -> str:
+    """Changes when what a table holds may: its SQL, columns, partition or way of building, or how
+    the sources are read that it is made of.
+    """
+    read = [sources[name] for name in model.reads if name in sources]
+    said = (
+        (model.sql, list(model.types.items()), model.partition, model.build, model.merge),
+        [(source.sql, list(source.raw.items()), list(source.types.items())) for source in read],
+    )
     return blake2b(msgspec.json.encode(said), digest_size=8).hexdigest()
