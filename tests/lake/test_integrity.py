@@ -11,9 +11,10 @@ from msgspec import structs
 from tests.lake.real_lake import RealLake, click, offer, order
 
 import shopstream.lake.build as build_module
-from shopstream.lake.build import build
+from shopstream.lake.build import BuildReport, build
 from shopstream.lake.model import load_models, load_sources
 from shopstream.lake.rebuild import rebuild
+from shopstream.lake.staging import Staging
 from shopstream.lake.state import fingerprint
 from shopstream.lake.verify import Processed, verify
 
@@ -167,3 +168,43 @@ def test_a_table_is_made_anew_when_its_source_is_read_in_another_way(of: str) ->
     assert fingerprint(model, other) != fingerprint(model, sources)
     unread = {key: each for key, each in other.items() if key == name}
     assert fingerprint(model, unread) == fingerprint(model, other)
+
+
+def failures(report: BuildReport) -> list[str]:
+    return [said for built in report.tables for said in built.failures]
+
+
+def test_a_file_that_no_reader_can_read_is_named_in_one_line(lake: RealLake) -> None:
+    (name,) = lake.files("silver_order_lines")["2025-11-18"]
+    path = lake.folder / name
+    path.write_bytes(path.read_bytes()[:-20])
+    lake.arrive("orders", order("o3", 19))
+    (said,) = failures(build(lake.settings))
+    assert name in said
+    assert "shopstream lake rebuild silver_order_lines" in said
+    assert "\n" not in said
+    assert "LINE 1" not in said
+
+
+def test_a_table_that_needs_too_much_memory_holds_up_no_other(
+    lake: RealLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Staging._make
+
+    def make_too_much(staging: Staging) -> None:
+        if staging._model.name == "silver_clicks":
+            raise duckdb.OutOfMemoryException("Out of Memory Error: no\n\nPossible solutions:\n*")
+        make(staging)
+
+    monkeypatch.setattr(Staging, "_make", make_too_much)
+    lake.arrive("clicks", click("c", 18))
+    lake.arrive("orders", order("o3", 19))
+    report = build(lake.settings)
+    assert report.failed == ["silver_clicks"]
+    (said,) = failures(report)
+    assert "build_memory" in said
+    assert "\n" not in said
+    assert len(lake.rows("silver_order_lines")) == 3
+    monkeypatch.undo()
+    lake.build()
+    assert len(lake.rows("silver_clicks")) == 3

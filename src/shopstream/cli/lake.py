@@ -162,7 +162,7 @@ def _rows(report: "BuildReport") -> list[dict[str, Any]]:
             "seconds": built.seconds,
             "result": "failed"
             if built.failures
-            else f"kept back: {built.kept_back} failed"
+            else f"kept back by {built.kept_back}"
             if built.kept_back
             else "published",
         }

@@ -96,24 +96,37 @@ class Staging:
         except _Damaged as e:
             self.discard()
             return [self._failure(str(e))]
-        except (duckdb.OutOfMemoryException, duckdb.IOException) as e:
+        except duckdb.OutOfMemoryException as e:
             self.discard()
-            if isinstance(e, duckdb.OutOfMemoryException) or _IN_WANT.search(str(e)):
-                raise DataDirError(f"{self._model.name} can't be built: {e}") from e
-            return [self._failure(str(e))]  # a damaged file: other tables don't wait for it
+            self._con.execute(f"DROP TABLE IF EXISTS {STAGED}; DROP TABLE IF EXISTS new_rows")
+            needs = "it needs more memory than the setting build_memory allows"
+            return [self._failure(f"{needs}: {_first_line(e)}")]
+        except duckdb.IOException as e:
+            self.discard()
+            if _IN_WANT.search(str(e)):
+                raise DataDirError(f"{self._model.name} can't be built: {_first_line(e)}") from e
+            return [self._failure(self._why(e))]  # a damaged file: other tables don't wait for it
         except RuntimeError as e:
             self.discard()
             if "interrupted" in str(e).lower():
                 raise KeyboardInterrupt from None  # which DuckDB took for itself
             raise
         except duckdb.Error as e:
-            return [self._failure(str(e))]
+            self.discard()
+            return [self._failure(self._why(e))]
         except BaseException:
             self.discard()
             raise
 
     def _failure(self, message: str) -> TestFailure:
         return TestFailure(self._model.name, "build", "", 0, {}, message[:1_000])
+
+    def _why(self, error: Exception) -> str:
+        """What DuckDB says, and what to do where a file is at fault that it had to read."""
+        for name in (self._model.name, *self._model.reads, *relations_of(self._model)):
+            if path := self._lake.damaged(self._lake.files_of(name)):
+                return f"{_damage(path, name)} ({_first_line(error)})"
+        return _first_line(error)
 
     def _bind(self) -> None:
         model, lake = self._model, self._lake
@@ -306,6 +319,11 @@ def _damage(path: Path, table: str) -> str:
         f"{path} is missing or not what was written:"
         f" `shopstream lake rebuild {table}` makes {table} anew from bronze"
     )
+
+
+def _first_line(error: Exception) -> str:
+    """What DuckDB says without the SQL that it points at."""
+    return str(error).strip().partition("\n")[0].strip()
 
 
 def _dates(days: Collection[str]) -> str:
