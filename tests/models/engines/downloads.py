@@ -17,7 +17,7 @@ import pytest
 
 ICEBERG = "org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.10.0"
 TRINO = "io.trino:trino-server:476:tar.gz"
-"""800 MB; the last one that the registry has. Runs on JDK 24 and later."""
+"""800 MB. Runs on JDK 24 and later."""
 CACHE = Path(
     os.environ.get("SHOPSTREAM_TEST_CACHE")
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shopstream-tests"
