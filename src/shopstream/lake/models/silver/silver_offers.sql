@@ -4,7 +4,11 @@ WITH made AS (
         *,
         ROW_NUMBER() OVER (
             PARTITION BY CAST(made_at AS DATE), offer_id
-            ORDER BY made_at, COALESCE(historical, FALSE), delivered DESC, expires_at, reason
+            -- An id says what was decided; the rest only makes sure that the order of arrival,
+            -- which files of offers don't have, decides nothing.
+            ORDER BY
+                made_at, COALESCE(historical, FALSE), delivered DESC, COALESCE(held_out, FALSE),
+                expires_at, reason, user_id
         ) AS turn
     FROM archive_offers
 )
