@@ -105,7 +105,7 @@ def view_sql(table: LiveTable, url: str) -> str:
         f"read_json(['{url}'], format = 'newline_delimited', compression = 'zstd',"
         f" maximum_object_size = {OBJECT_BYTES_MAX}, columns = {{{kinds}}})"
     )
-    return f"SELECT {wanted} FROM {source}"  # noqa: S608
+    return f"SELECT {wanted} FROM {source}"
 
 
 def _offers(tables: Tables) -> Iterator[bytes]:

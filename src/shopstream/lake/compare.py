@@ -103,7 +103,7 @@ def compare_silver(
     lines = shown.get("silver_order_lines")
     if lines is not None and all_kept and "orders" not in broken:
         wanted = _count_lines(con, _landed(engine, landed, "orders", lines.landed))
-        held = _one(con, f"SELECT count(*) FROM {_data(lines.files)}") if lines.files else 0  # noqa: S608
+        held = _one(con, f"SELECT count(*) FROM {_data(lines.files)}") if lines.files else 0
         if wanted != held:
             found.differences.append(
                 f"lake: {wanted:,} order lines in bronze, {held:,} in silver_order_lines"
@@ -120,15 +120,15 @@ def _compare_identities(
     if identity.time:
         fields[identity.time] = "TIMESTAMP"
     day = f"CAST({identity.time} AS DATE), " if identity.time else ""
-    wanted = f"SELECT DISTINCT hash({day}{identity.key}) AS k FROM {_bronze(files, fields)}"  # noqa: S608
+    wanted = f"SELECT DISTINCT hash({day}{identity.key}) AS k FROM {_bronze(files, fields)}"
     held_day = '"day", ' if identity.time else ""
     found = (
-        f"SELECT hash({held_day}{identity.key}) AS k FROM {_data(held)}"  # noqa: S608
+        f"SELECT hash({held_day}{identity.key}) AS k FROM {_data(held)}"
         if held
         else "SELECT 0::UBIGINT AS k WHERE FALSE"
     )
     row = con.execute(
-        f"WITH wanted AS MATERIALIZED ({wanted}), held AS MATERIALIZED ({found}) SELECT"  # noqa: S608
+        f"WITH wanted AS MATERIALIZED ({wanted}), held AS MATERIALIZED ({found}) SELECT"
         " (SELECT count(*) FROM wanted ANTI JOIN held USING (k)),"
         " (SELECT count(*) FROM held ANTI JOIN wanted USING (k))"
         " + (SELECT count(*) - count(DISTINCT k) FROM held)"
@@ -171,7 +171,7 @@ def _count_lines(con: "duckdb.DuckDBPyConnection", files: list[str]) -> int:
         )
         SELECT coalesce((SELECT sum(lines) FROM whole), 0)
             + coalesce((SELECT sum(lines) FROM apart), 0)
-        """,  # noqa: S608
+        """,
     )
 
 
@@ -289,7 +289,7 @@ def _rows(
     """What `query` says of the rows of `files` as `t`; nothing and 0 are the same."""
     if not files:
         return []
-    found = con.execute(f"WITH t AS (SELECT * FROM {_data(files)}) {query}").fetchall()  # noqa: S608
+    found = con.execute(f"WITH t AS (SELECT * FROM {_data(files)}) {query}").fetchall()
     return [row for row in found if any(value for value in row)]
 
 

@@ -92,4 +92,4 @@ def view_sql(model: Model, files: list[str]) -> str:
     columns = ", ".join(f'"{name}"' for name in model.types)
     names = ", ".join("'" + name.replace("'", "''") + "'" for name in files)
     parquet = f"read_parquet([{names}], hive_partitioning = false, union_by_name = true)"
-    return f"SELECT {columns} FROM ({empty} UNION ALL BY NAME SELECT * FROM {parquet})"  # noqa: S608
+    return f"SELECT {columns} FROM ({empty} UNION ALL BY NAME SELECT * FROM {parquet})"

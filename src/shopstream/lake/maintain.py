@@ -209,10 +209,10 @@ def _write_merged(table: "Table", group: list[LiveFile], lake_dir: Path, builds:
         columns = ", ".join(quoted(name) for name in ids)
         numbered = ", ".join(f"{quoted(name)}: {at}" for name, at in ids.items())
         con.execute(
-            f"COPY (SELECT {columns} FROM ({read})) TO {_text(path)}"  # noqa: S608
+            f"COPY (SELECT {columns} FROM ({read})) TO {_text(path)}"
             f" (FORMAT parquet, COMPRESSION zstd, FIELD_IDS {{{numbered}}})"
         )
-        found = con.execute(f"SELECT count(*) FROM ({_reading([path])})").fetchone()  # noqa: S608
+        found = con.execute(f"SELECT count(*) FROM ({_reading([path])})").fetchone()
     if found != (rows,):
         raise DataDirError(f"{path}: {found} rows of {rows} were merged; nothing was changed")
     for place in (path, path.parent):
@@ -224,7 +224,7 @@ def _write_merged(table: "Table", group: list[LiveFile], lake_dir: Path, builds:
 def _reading(files: list[Path]) -> str:
     listed = ", ".join(_text(file) for file in files)
     return (
-        f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false, union_by_name = true)"  # noqa: S608
+        f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false, union_by_name = true)"
     )
 
 

@@ -163,7 +163,7 @@ def _audit_rows(con: duckdb.DuckDBPyConnection, model: Model, staged: str) -> It
     if not tests:
         return
     counts = ", ".join(f"count(*) FILTER (WHERE {test.fails})" for test in tests)
-    row = con.execute(f"SELECT {counts} FROM {quoted(staged)}").fetchone()  # noqa: S608
+    row = con.execute(f"SELECT {counts} FROM {quoted(staged)}").fetchone()
     for test, failing in zip(tests, row or (), strict=True):
         if failing:
             example = _example(con, model, staged, [test.column], test.fails)
@@ -186,10 +186,10 @@ def _audit_unique(
     if row is None or row[0] == row[1]:
         return
     groups = f"SELECT {names}, count(*) AS n {rows} GROUP BY {names} HAVING count(*) > 1"
-    (surplus,) = con.execute(f"SELECT coalesce(sum(n - 1), 0) FROM ({groups})").fetchone() or (0,)  # noqa: S608
+    (surplus,) = con.execute(f"SELECT coalesce(sum(n - 1), 0) FROM ({groups})").fetchone() or (0,)
     if surplus:
         texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in key)
-        found = con.execute(f"SELECT {texts} FROM ({groups}) ORDER BY {names} LIMIT 1").fetchone()  # noqa: S608
+        found = con.execute(f"SELECT {texts} FROM ({groups}) ORDER BY {names} LIMIT 1").fetchone()
         example = {name: shown(value) for name, value in zip(key, found or (), strict=True)}
         message = f"{_rows(int(surplus))} too many: others have the same key"
         yield TestFailure(model.name, "unique", ", ".join(key), int(surplus), example, message)
@@ -209,7 +209,7 @@ def _audit_relationship(
             f"{model.name}.{column}: relationships: {wanted.to} is not built yet; build it first"
         )
     fails = (
-        f"{quoted(column)} IS NOT NULL AND {quoted(column)} NOT IN (SELECT"  # noqa: S608
+        f"{quoted(column)} IS NOT NULL AND {quoted(column)} NOT IN (SELECT"
         f" {quoted(wanted.column)} FROM {quoted(there)} WHERE {quoted(wanted.column)} IS NOT NULL)"
     )
     failing = _count(con, staged, fails)
@@ -236,9 +236,9 @@ def _audit_freshness(
             f" {wanted.column} to compare with"
         )
     name = quoted(wanted.column)
-    newest = " UNION ALL ".join(f"SELECT max({name}) AS top FROM {quoted(r)}" for r in landed)  # noqa: S608
+    newest = " UNION ALL ".join(f"SELECT max({name}) AS top FROM {quoted(r)}" for r in landed)
     row = con.execute(
-        "SELECT CAST(there.top AS VARCHAR), CAST(here.top AS VARCHAR), here.top IS NOT NULL AND"  # noqa: S608
+        "SELECT CAST(there.top AS VARCHAR), CAST(here.top AS VARCHAR), here.top IS NOT NULL AND"
         " epoch_us(CAST(there.top AS TIMESTAMP)) - epoch_us(CAST(here.top AS TIMESTAMP))"
         f" <= {within_s}000000 FROM (SELECT max(top) AS top FROM ({newest})) AS there,"
         f" (SELECT max({name}) AS top FROM {quoted(staged)}) AS here"
@@ -269,7 +269,7 @@ def _columns(con: duckdb.DuckDBPyConnection, relation: str) -> set[str]:
 
 
 def _count(con: duckdb.DuckDBPyConnection, relation: str, where: str = "TRUE") -> int:
-    row = con.execute(f"SELECT count(*) FROM {quoted(relation)} WHERE {where}").fetchone()  # noqa: S608
+    row = con.execute(f"SELECT count(*) FROM {quoted(relation)} WHERE {where}").fetchone()
     return int(row[0]) if row else 0
 
 
@@ -281,7 +281,7 @@ def _example(
     texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in names)
     grain = ", ".join(quoted(name) for name in model.grain)
     found = con.execute(
-        f"SELECT {texts} FROM {quoted(staged)} WHERE {fails} ORDER BY {grain} LIMIT 1"  # noqa: S608
+        f"SELECT {texts} FROM {quoted(staged)} WHERE {fails} ORDER BY {grain} LIMIT 1"
     ).fetchone()
     return {name: shown(value) for name, value in zip(names, found or (), strict=True)}
 

@@ -137,7 +137,8 @@ class Staging:
                 if model.merge and self.days is not None:
                     # In a range that was asked for, files also hold other days.
                     at = EVENT_TIME["archive" if source.archive else "topic"]
-                    new = f"SELECT * FROM ({new}) WHERE CAST({quoted(at)} AS DATE) IN ({_dates(self.days)})"  # noqa: S608, E501
+                    within = f"CAST({quoted(at)} AS DATE) IN ({_dates(self.days)})"
+                    new = f"SELECT * FROM ({new}) WHERE {within}"
                 self._con.execute(f"CREATE OR REPLACE TEMP TABLE new_rows AS {new}")
                 rows = self._merged(source) if model.merge else "SELECT * FROM new_rows"
             else:
@@ -172,31 +173,32 @@ class Staging:
         elif keys:
             self.days |= self._days_sharing(keys, files)
             context = self._days_of_keys(keys, files)
-            own = f"SELECT * FROM ({self._rows(model.name, context)}) WHERE ({keys}) IN (FROM own_keys)"  # noqa: S608, E501
+            own = self._rows(model.name, context)
+            own = f"SELECT * FROM ({own}) WHERE ({keys}) IN (FROM own_keys)"
         else:
             own = self._rows(model.name, self.days)
         back = taken_back(model, source, own)
         if self._again:
             # What bronze still has is taken from there; what it has forgotten is kept.
             known = "made_at, offer_id" if source.archive else "position, n"
-            back = f"SELECT * FROM ({back}) WHERE ({known}) NOT IN (SELECT ({known}) FROM new_rows)"  # noqa: S608
+            back = f"SELECT * FROM ({back}) WHERE ({known}) NOT IN (SELECT ({known}) FROM new_rows)"
         return f"{new} UNION ALL BY NAME {back}"
 
     def _days_sharing(self, keys: str, files: Sequence[Path]) -> frozenset[str]:
         """The days of own rows that share their keys with a new one."""
         own = table_sql(self._model, files)
-        shared = f"({keys}) IN (SELECT ({keys}) FROM new_rows)"  # noqa: S608
-        found = self._con.execute(f"SELECT DISTINCT day FROM ({own}) WHERE {shared}")  # noqa: S608
+        shared = f"({keys}) IN (SELECT ({keys}) FROM new_rows)"
+        found = self._con.execute(f"SELECT DISTINCT day FROM ({own}) WHERE {shared}")
         return frozenset(str(day) for (day,) in found.fetchall())
 
     def _days_of_keys(self, keys: str, files: Sequence[Path]) -> frozenset[str]:
         """Note down (in `own_keys`) the keys of the days to be written; the days that have them."""
         own, here = table_sql(self._model, files), in_days(self._model, self.days or NO_DAYS)
         self._con.execute(
-            f"CREATE OR REPLACE TEMP TABLE own_keys AS SELECT DISTINCT {keys} FROM ({own})"  # noqa: S608
+            f"CREATE OR REPLACE TEMP TABLE own_keys AS SELECT DISTINCT {keys} FROM ({own})"
             f" WHERE {here} UNION SELECT DISTINCT {keys} FROM new_rows"
         )
-        having = f"SELECT DISTINCT day FROM ({own}) WHERE ({keys}) IN (FROM own_keys)"  # noqa: S608
+        having = f"SELECT DISTINCT day FROM ({own}) WHERE ({keys}) IN (FROM own_keys)"
         return frozenset(str(day) for (day,) in self._con.execute(having).fetchall())
 
     def _make(self) -> None:
@@ -205,7 +207,7 @@ class Staging:
             f"CAST({quoted(name)} AS {kind}) AS {quoted(name)}"
             for name, kind in model.types.items()
         )
-        rows = f"SELECT {columns} FROM ({model.sql})"  # noqa: S608
+        rows = f"SELECT {columns} FROM ({model.sql})"
         if self.days is not None and model.partition:
             rows += f" WHERE {in_days(model, self.days)}"
         self._con.execute(f"CREATE OR REPLACE TEMP TABLE {STAGED} AS {rows}")
@@ -235,7 +237,7 @@ class Staging:
         self._con.execute(f"COPY ({rows}) TO {literal(str(to))} ({options})")
 
     def _days_staged(self, partition: str) -> list[str]:
-        found = self._con.execute(f"SELECT DISTINCT {quoted(partition)} FROM {STAGED}")  # noqa: S608
+        found = self._con.execute(f"SELECT DISTINCT {quoted(partition)} FROM {STAGED}")
         return sorted(str(day) for (day,) in found.fetchall())
 
     def _audit(self) -> list[TestFailure]:
@@ -263,7 +265,7 @@ class Staging:
         if self.days is None or not self._model.partition:
             return now.rows
         own = table_sql(self._model, self._lake.files_of(self._model.name), self.days)
-        row = self._con.execute(f"SELECT count(*) FROM ({own})").fetchone()  # noqa: S608
+        row = self._con.execute(f"SELECT count(*) FROM ({own})").fetchone()
         return int(row[0]) if row else 0
 
     # --- publish ----------------------------------------------------------------------------
