@@ -16,6 +16,10 @@ DataDir = Annotated[
         help="Where everything is kept: SHOPSTREAM_DATA_DIR, else ./shopstream-data.",
     ),
 ]
+EngineName = Annotated[
+    Literal["local", "aws"] | None,
+    typer.Option("--engine", help="This machine or AWS: SHOPSTREAM_ENGINE, else local."),
+]
 Shown: TypeAlias = Literal["table", "json"]
 Format = Annotated[
     Shown | None,
