@@ -5,27 +5,25 @@ rejection, in one transaction of the log. So replaying twice is as good as once.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from heapq import nlargest
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
-from shopstream.domain.failures import UNREADABLE, shown
-from shopstream.domain.validation import units_of
+from shopstream.domain.failures import shown
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import ConfigError, DataDirError
-from shopstream.events import TOPICS, Entry, OnBadLine
+from shopstream.events import Entry
 from shopstream.feed import Feed, open_feed
+from shopstream.flows.replaying import ensure_askable, entries_of, mend, rejections
 from shopstream.flows.work import QuarantineRecord
 from shopstream.ports import Tables
 from shopstream.settings import Settings
 from shopstream.stages import settle
 
-_decode = msgspec.json.Decoder(QuarantineRecord).decode
 REPLAY_EVENTS = 500
-WHERE = ("topic", "reason", "source", "origin", "field", "id")
 
 
 class ReasonCount(Struct):
@@ -123,7 +121,7 @@ def replay(
         for record in records:
             raw = None if _replayed(record, feed, report) else _mend(record, set_fields, report)
             if raw is not None:
-                batch += _entries(record, raw, live=live)
+                batch += entries_of(record, raw, time.time_ns() // 1000, live=live)
                 progress[f"replay:{record.id}"] = 1
             if len(batch) >= REPLAY_EVENTS:
                 feed.append(batch, progress=progress)
@@ -151,12 +149,8 @@ def _mend(
     if record.resolved_us:
         report.already_resolved += 1
         return None
-    raw = record.rejection.raw
-    try:
-        for path, value in set_fields.items():
-            raw = _put(raw, path.split("."), _value(value))
-        msgspec.json.decode(raw, type=dict[str, Raw])
-    except UNREADABLE:
+    raw = mend(record, set_fields)
+    if raw is None:
         report.not_replayable += 1
         return None
     report.replayed += 1
@@ -165,64 +159,9 @@ def _mend(
     return raw
 
 
-def _put(raw: bytes, path: Sequence[str], value: bytes) -> bytes:
-    """`raw` with `value` at `path`; everything else stays byte for byte."""
-    name, *rest = path
-    if raw.lstrip()[:1] == b"[":
-        items = msgspec.json.decode(raw, type=list[Raw])
-        if not name.isdigit() or int(name) >= len(items):
-            raise ValueError(name)
-        items[int(name)] = Raw(_put(bytes(items[int(name)]), rest, value) if rest else value)
-        return msgspec.json.encode(items)
-    fields = msgspec.json.decode(raw, type=dict[str, Raw])
-    fields[name] = Raw(_put(bytes(fields.get(name, b"{}")), rest, value) if rest else value)
-    return msgspec.json.encode(fields)
-
-
-def _value(text: str) -> bytes:
-    """JSON if it is JSON, else the text as a JSON string."""
-    try:
-        msgspec.json.decode(text.encode())
-    except UNREADABLE:
-        return msgspec.json.encode(text)
-    return text.encode()
-
-
-def _entries(record: QuarantineRecord, raw: bytes, *, live: bool) -> list[Entry]:
-    topic = record.rejection.topic
-    now_us = time.time_ns() // 1000
-    on_bad_line: OnBadLine = (
-        "quarantine_line" if record.on_bad_line == "quarantine_line" else "reject_order"
-    )
-    again = Entry(
-        topic=topic,
-        events=[raw],
-        source="replay",
-        received_us=now_us if record.dialect == "shopstream" else record.received_us,
-        units=units_of(topic, raw, record.on_bad_line),
-        dialect=record.dialect,
-        historical=not live,
-        on_bad_line=on_bad_line,
-        identity=record.identity or record.source,
-        origin=record.origin,
-        lines=[] if record.rejection.line is None else [record.rejection.line],
-        context=record.context,
-    )
-    resolved = Entry(
-        topic=topic,
-        events=[record.id.encode()],
-        source="replay",
-        received_us=now_us,
-        units=0,
-        dialect="resolved",
-    )
-    return [again, resolved]
-
-
 def _records(settings: Settings, where: Mapping[str, str]) -> Iterator[QuarantineRecord]:
     """Those that match, one at a time: a quarantine may be larger than memory."""
-    if unknown := set(where) - set(WHERE):
-        raise ConfigError(f"--where {unknown.pop()}: is not one of {', '.join(WHERE)}")
+    ensure_askable(where)
     return _read_records(open_engine(settings, create=False), where)
 
 
@@ -233,28 +172,6 @@ def _read_records(engine: Engine, where: Mapping[str, str]) -> Iterator[Quaranti
         except DataDirError:
             continue
         try:
-            topics = (where["topic"],) if "topic" in where else TOPICS
-            for topic in topics:
-                for _, item in tables.query("quarantine", topic):
-                    record = _decode(item)
-                    if _matches(record, where):
-                        yield record
+            yield from rejections(tables, where)
         finally:
             tables.close()
-
-
-def _matches(record: QuarantineRecord, where: Mapping[str, str]) -> bool:
-    rejection = record.rejection
-    for name, wanted in where.items():
-        match name:
-            case "reason":
-                found = rejection.reason == wanted
-            case "field":
-                found = wanted in {f.field for f in rejection.failures}
-            case "topic":
-                found = rejection.topic == wanted
-            case _:
-                found = getattr(record, name) == wanted
-        if not found:
-            return False
-    return True
