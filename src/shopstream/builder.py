@@ -1,10 +1,7 @@
 """The builder stage: every `build_every`, silver and gold of what has landed; and tending them."""
 
-import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -17,6 +14,7 @@ from shopstream.lake.maintain import maintain_if_due
 from shopstream.lake.plan import Step
 from shopstream.settings import Settings
 from shopstream.stages import land
+from shopstream.stopping import stopped_by_signals
 
 BEAT_S = 1.0
 LANDING_S = 10.0
@@ -32,7 +30,7 @@ def run_builder(settings: Settings, *, until_idle: bool = False) -> None:
     Raises DataDirError when the lake can't be used.
     """
     engine = open_engine(settings)
-    with _stopped_by_signals() as stop:
+    with stopped_by_signals() as stop:
         beat = _Beat(engine)
         beat.start()
         try:
@@ -111,15 +109,3 @@ class _Beat:
         self._stop.set()
         self._thread.join()
         self._write(ended=True)
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    stop = threading.Event()
-    signums = (signal.SIGTERM, signal.SIGINT)
-    before = {signum: signal.signal(signum, lambda *_: stop.set()) for signum in signums}
-    try:
-        yield stop
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

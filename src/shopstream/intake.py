@@ -7,7 +7,6 @@ is found again, adds nothing but what it lacks, and is moved then.
 """
 
 import fcntl
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from shopstream.heartbeats import alive, read_heartbeats, write_heartbeat
 from shopstream.loader import LoadedFile, load_files
 from shopstream.mapping import Mapping, find_mapping, parse_mapping
 from shopstream.settings import Settings
+from shopstream.stopping import stopped_by_signals
 
 DROPPED_TOPICS: tuple[Topic, ...] = ("carts", "orders")
 SUFFIXES = (".csv", ".csv.gz", ".csv.zst")
@@ -90,7 +90,7 @@ def run_intake(
     """
     engine = open_engine(settings)
     stop = stop or threading.Event()
-    with _alone(engine.dir.run / "intake.lock"), _stopped_by_signals(stop):
+    with _alone(engine.dir.run / "intake.lock"), stopped_by_signals(stop):
         intake = _Intake(settings, stop, supervised=supervised)
         with suppress(_Stopped):
             while not stop.is_set():
@@ -295,20 +295,3 @@ def _alone(path: Path) -> Iterator[None]:
                 " it takes the files"
             ) from None
         yield
-
-
-@contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(_signal: int, _frame: object) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -7,7 +7,6 @@ intended, landed and committed range by range. A backlog is landed by two proces
 """
 
 import os
-import signal
 import threading
 import time
 from collections import deque
@@ -27,6 +26,7 @@ from shopstream.flows.landing import Landing, land_range
 from shopstream.heartbeats import write_heartbeat
 from shopstream.landing_worker import Worker, WorkerFailed
 from shopstream.settings import Settings
+from shopstream.stopping import stopped_by_signals
 
 if TYPE_CHECKING:
     from shopstream.local.landed import Landed
@@ -67,7 +67,7 @@ def run_lander(
     `until_idle` also OSError when the disk takes nothing, where otherwise it tries again.
     """
     stop = stop or threading.Event()
-    with _stopped_by_signals(stop):
+    with stopped_by_signals(stop):
         _run(settings, stop, until_idle=until_idle, wait_s=LOCK_WAIT_S)
 
 
@@ -371,23 +371,6 @@ def _closing(one: _C) -> Iterator[_C]:
         yield one
     finally:
         one.close()
-
-
-@contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(_signal: int, _frame: object) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _us(duration: timedelta) -> int:

@@ -1,7 +1,6 @@
 """The processor stage: follows the log for one shard until it is told to stop."""
 
 import gc
-import signal
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,6 +17,7 @@ from shopstream.local.log import SqliteLog
 from shopstream.ports import Tables
 from shopstream.rules_file import load_rules
 from shopstream.settings import Settings
+from shopstream.stopping import stopped_by_signals
 
 POLL_S_MIN, POLL_S_MAX = 0.001, 0.02
 """Between looks at an idle log: short just after an event, longer in a silence."""
@@ -67,8 +67,8 @@ def run_processor(settings: Settings, shard: int = 0, *, until_idle: bool = Fals
         _ensure_nothing_missing(log.start(), processor.checkpoint.position, engine)
         processor.begin()
         follower = _Follower(engine, log, tables, processor)
-        with _asked_to_stop() as stopped:
-            follower.follow(stopped, until_idle=until_idle)
+        with stopped_by_signals() as stop:
+            follower.follow(stop.is_set, until_idle=until_idle)
         processor.end()
     finally:
         log.close()
@@ -97,22 +97,6 @@ def _ensure_nothing_missing(start: int, position: int, engine: Engine) -> None:
             f"{engine.dir.root}: the log begins at {start}, the tables end at {position}:"
             f" {start - position} events between are gone; restore newer tables"
         )
-
-
-class _asked_to_stop:  # noqa: N801  # used as a context manager only
-    """Turns SIGTERM and SIGINT into a question that can be asked between micro-batches."""
-
-    def __enter__(self) -> Callable[[], bool]:
-        self._asked = False
-        self._before = {s: signal.signal(s, self._ask) for s in (signal.SIGTERM, signal.SIGINT)}
-        return lambda: self._asked
-
-    def _ask(self, _signal: int, _frame: object) -> None:
-        self._asked = True
-
-    def __exit__(self, *_: object) -> None:
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
 
 
 class _Follower:

@@ -8,27 +8,24 @@ A failed test and its alert are written in one transaction, so a test that begin
 alert, however often the builder is killed; while it stays failed it makes no other.
 """
 
-import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
-import apsw
 import msgspec
 
-from shopstream.errors import Busy, DataDirError
 from shopstream.events import Alert
 from shopstream.lake.files import DataFile
 from shopstream.lake.quality import TestFailure, alert_of
 from shopstream.local.datadir import make_folder, sync_folder, take_lock
-from shopstream.local.sqlite import transaction
+from shopstream.local.sqlite import connect, disk_errors, transaction
 
 BUILDS_KEPT = 1_000
 ALERTS_KEPT = 10_000
-_LOOK_S = 0.1
 
+_FILE_NAME = "builds.db"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
     name TEXT PRIMARY KEY, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, rows INTEGER NOT NULL)
@@ -70,10 +67,14 @@ class Builds:
         """Become the builder, waiting up to `wait_s` for another one; else Busy."""
         folder = data_dir / "lake"
         make_folder(folder)
-        self._lock: IO[str] | None = _take_lock(folder / "builds.lock", data_dir, wait_s)
+        self._lock: IO[str] | None = take_lock(
+            folder / "builds.lock",
+            f"a build or maintenance runs on {data_dir} just now; try again when it ended",
+            wait_s,
+        )
         try:
-            with _translated():
-                self._db = _connect(folder, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+            with _disk():
+                self._db = connect(folder / _FILE_NAME, create=True)
                 self._db.pragma("journal_mode", "wal")
                 self._db.execute(_SCHEMA)
             sync_folder(folder)
@@ -86,8 +87,8 @@ class Builds:
         """The same as any process may read it. Raises DataDirError when there is none."""
         builds = cls.__new__(cls)
         builds._lock = None
-        with _translated():
-            builds._db = _connect(data_dir / "lake", apsw.SQLITE_OPEN_READONLY)
+        with _disk():
+            builds._db = connect(data_dir / "lake" / _FILE_NAME, readonly=True)
         return builds
 
     # --- builds -----------------------------------------------------------------------------
@@ -222,7 +223,7 @@ class Builds:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with _translated(), transaction(self._db):
+        with _disk(), transaction(self._db):
             yield
 
     def close(self) -> None:
@@ -239,33 +240,5 @@ class Builds:
         self.close()
 
 
-def _take_lock(path: Path, data_dir: Path, wait_s: float) -> IO[str]:
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            return take_lock(
-                path, f"a build or maintenance runs on {data_dir} just now; try again when it ended"
-            )
-        except Busy:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(_LOOK_S)
-
-
-def _connect(folder: Path, flags: int) -> apsw.Connection:
-    db = apsw.Connection(str(folder / "builds.db"), flags=flags)
-    db.set_busy_timeout(10_000)
-    db.pragma("synchronous", "full")
-    return db
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except apsw.CantOpenError as e:
-        raise DataDirError(f"lake/builds.db can't be opened ({e}); run `shopstream build`") from e
-    except apsw.FullError as e:
-        raise DataDirError(f"no room for lake/builds.db: {e}; nothing of this was kept") from e
-    except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError) as e:
-        raise DataDirError(f"lake/builds.db: {e}; nothing of this was kept") from e
+def _disk() -> AbstractContextManager[None]:
+    return disk_errors("lake/builds.db", "run `shopstream build`")

@@ -3,11 +3,15 @@
 import fcntl
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from shopstream.errors import Busy, DataDirError
+
+_LOOK_S = 0.1
+"""Between looks at a lock that another process holds."""
 
 VERSION = 1
 
@@ -101,12 +105,20 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def take_lock(path: Path, busy: str) -> IO[str]:
-    """The lock at `path`, held until it is closed or this process ends; else Busy with `busy`."""
+def take_lock(path: Path, busy: str, wait_s: float = 0.0) -> IO[str]:
+    """The lock at `path`, held until it is closed or this process ends.
+
+    Raises Busy with `busy` when another holds it for longer than `wait_s`.
+    """
+    deadline = time.monotonic() + wait_s
     lock = path.open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise Busy(busy) from None
-    return lock
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= deadline:
+                lock.close()
+                raise Busy(busy) from None
+            time.sleep(_LOOK_S)
+        else:
+            return lock

@@ -9,11 +9,9 @@ import contextlib
 import os
 import queue
 import random
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 
 import apsw
 import structlog
@@ -27,6 +25,7 @@ from shopstream.local.notifier import open_notifier
 from shopstream.local.outbox import Outbox, Outcome
 from shopstream.local.webhook import RETRY_AFTER_S_MAX
 from shopstream.settings import Settings
+from shopstream.stopping import stopped_by_signals
 
 US = 1_000_000
 POLL_S = 0.2
@@ -217,8 +216,7 @@ def run_notifier(
     `write` prints a line for `console://`. Raises Busy when another notifier runs on the data
     directory, ConfigError when a receiver is not usable, DataDirError when the disk fails.
     """
-    stop = stop or threading.Event()
-    with _stopped_by_signals(stop):
+    with stopped_by_signals(stop) as stop:
         delivery = Delivery(settings, write)
         try:
             while not stop.is_set():
@@ -226,20 +224,3 @@ def run_notifier(
                     return
         finally:
             delivery.close()
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

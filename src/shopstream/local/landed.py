@@ -6,21 +6,16 @@ Files are named by their range and the same range makes the same bytes, so a lan
 repeats the ranges that it had written down, and nothing is there twice or missing.
 """
 
-import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
-import apsw
-
 from shopstream.domain.landing import NewFile, Range
-from shopstream.errors import Busy, DataDirError
 from shopstream.local.datadir import make_folder, sync_folder, take_lock
-from shopstream.local.sqlite import transaction
+from shopstream.local.sqlite import connect, disk_errors, transaction
 
-_LOOK_S = 0.1
-
+_FILE_NAME = "landed.db"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS state (
     one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER NOT NULL);
@@ -81,10 +76,14 @@ class Landed:
         """Become the lander, waiting up to `wait_s` for another one; else Busy."""
         folder = data_dir / "lake"
         make_folder(folder)
-        self._lock: IO[str] | None = _take_lock(folder / "landed.lock", data_dir, wait_s)
+        self._lock: IO[str] | None = take_lock(
+            folder / "landed.lock",
+            f"another process lands the log of {data_dir}",
+            wait_s,
+        )
         try:
-            with _translated():
-                self._db = _connect(folder, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+            with _disk():
+                self._db = connect(folder / _FILE_NAME, create=True)
                 self._db.pragma("journal_mode", "wal")
                 self._db.execute(_SCHEMA)
             sync_folder(folder)
@@ -97,8 +96,8 @@ class Landed:
         """The same as any process may read it. Raises DataDirError when there is none."""
         landed = cls.__new__(cls)
         landed._lock = None
-        with _translated():
-            landed._db = _connect(data_dir / "lake", apsw.SQLITE_OPEN_READONLY)
+        with _disk():
+            landed._db = connect(data_dir / "lake" / _FILE_NAME, readonly=True)
             landed._db.execute("SELECT count(*) FROM state").get  # noqa: B018  # is it one?
         return landed
 
@@ -225,7 +224,7 @@ class Landed:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with _translated(), transaction(self._db):
+        with _disk(), transaction(self._db):
             yield
 
     def _one(self, sql: str) -> int:
@@ -249,34 +248,5 @@ def _file(row: tuple[Any, ...]) -> File:
     return File._make((*row[:-1], row[-1].split()))
 
 
-def _take_lock(path: Path, data_dir: Path, wait_s: float) -> IO[str]:
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            return take_lock(path, f"another process lands the log of {data_dir}")
-        except Busy:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(_LOOK_S)
-
-
-def _connect(folder: Path, flags: int) -> apsw.Connection:
-    db = apsw.Connection(str(folder / "landed.db"), flags=flags)
-    db.set_busy_timeout(10_000)
-    db.pragma("synchronous", "full")
-    return db
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (apsw.CantOpenError, apsw.SQLError) as e:
-        raise DataDirError(
-            f"lake/landed.db can't be opened ({e}): nothing was landed yet; start `shopstream up`"
-            " or run `shopstream build`"
-        ) from e
-    except apsw.FullError as e:
-        raise DataDirError(f"no room for lake/landed.db: {e}; nothing of this was kept") from e
-    except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError) as e:
-        raise DataDirError(f"lake/landed.db: {e}; nothing of this was kept") from e
+def _disk() -> AbstractContextManager[None]:
+    return disk_errors("lake/landed.db", "nothing was landed yet; run `shopstream build`")

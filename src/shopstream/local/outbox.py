@@ -6,8 +6,8 @@ A row is `pending`, then `delivered` or `dead` (tried too often); alerts about h
 `historical` from the start and never delivered.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, TypeAlias
 
@@ -17,11 +17,12 @@ import msgspec
 from shopstream.errors import DataDirError
 from shopstream.events import Alert
 from shopstream.local.datadir import sync_folder, take_lock
-from shopstream.local.sqlite import transaction
+from shopstream.local.sqlite import connect, disk_errors, transaction
 
 State: TypeAlias = Literal["pending", "delivered", "dead", "historical"]
 STATES: tuple[State, ...] = ("pending", "delivered", "dead", "historical")
 
+_FILE_NAME = "outbox.db"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS alerts (
     seq INTEGER PRIMARY KEY, alert_id TEXT NOT NULL UNIQUE, taken_us INTEGER NOT NULL,
@@ -93,8 +94,8 @@ class Outbox:
             data_dir / "outbox.lock", f"another notifier runs on {data_dir}; end it first"
         )
         try:
-            with _translated():
-                self._db = _connect(data_dir, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+            with _disk():
+                self._db = connect(data_dir / _FILE_NAME, create=True)
                 self._db.pragma("journal_mode", "wal")
                 self._db.execute(_SCHEMA)
             sync_folder(data_dir)
@@ -110,8 +111,8 @@ class Outbox:
         """The outbox as any other process may read it. Raises DataDirError when there is none."""
         outbox = cls.__new__(cls)
         outbox._lock = None
-        with _translated():
-            outbox._db = _connect(data_dir, apsw.SQLITE_OPEN_READONLY)
+        with _disk():
+            outbox._db = connect(data_dir / _FILE_NAME, readonly=True)
         return outbox
 
     def cursor(self, shard: int) -> Cursor:
@@ -130,7 +131,7 @@ class Outbox:
         Returns how many were new; an alert id that is here already is not taken again.
         """
         new = 0
-        with _translated(), transaction(self._db):
+        with _disk(), transaction(self._db):
             for _, alert in alerts:
                 self._db.execute(
                     "INSERT OR IGNORE INTO alerts (alert_id, taken_us, body) VALUES (?, ?, ?)",
@@ -155,7 +156,7 @@ class Outbox:
 
     def move(self, shard: int, cursor: Cursor) -> None:
         """Set a shard's cursor without taking anything."""
-        with _translated(), transaction(self._db):
+        with _disk(), transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", (shard, *cursor))
 
     def due(self, receiver: str, now_us: int, *, rows_max: int, wait_us_max: int) -> list[Due]:
@@ -174,7 +175,7 @@ class Outbox:
 
     def record(self, outcomes: Sequence[Outcome], now_us: int) -> None:
         """Write down what became of tries, all of them or none."""
-        with _translated(), transaction(self._db):
+        with _disk(), transaction(self._db):
             self._db.executemany(
                 "UPDATE deliveries SET state = ?, tries = ?, next_try_us = ?, changed_us = ?,"
                 " error = ? WHERE seq = ? AND receiver = ? AND state = 'pending'",
@@ -186,7 +187,7 @@ class Outbox:
 
     def retire(self, receivers: Sequence[str], now_us: int) -> int:
         """Make dead letters of what waits for receivers other than these; returns how many."""
-        with _translated(), transaction(self._db):
+        with _disk(), transaction(self._db):
             self._db.execute(
                 "UPDATE deliveries SET state = 'dead', changed_us = ?,"
                 " error = 'this receiver is not in the setting notify any more'"
@@ -197,7 +198,7 @@ class Outbox:
 
     def forget(self, before_us: int, *, rows_max: int) -> int:
         """Delete up to `rows_max` rows that ended before that time; returns how many went."""
-        with _translated(), transaction(self._db):
+        with _disk(), transaction(self._db):
             self._db.execute(
                 "DELETE FROM deliveries WHERE (seq, receiver) IN (SELECT seq, receiver"
                 " FROM deliveries WHERE state IN ('delivered', 'dead', 'historical')"
@@ -244,8 +245,8 @@ def retry_dead(data_dir: Path, now_us: int) -> int:
     May run beside the notifier, which touches dead rows only to forget them: SQLite's own lock
     keeps the two apart for the moment that it takes.
     """
-    with _translated():
-        db = _connect(data_dir, apsw.SQLITE_OPEN_READWRITE)
+    with _disk():
+        db = connect(data_dir / _FILE_NAME)
         try:
             with transaction(db):
                 db.execute(
@@ -259,18 +260,5 @@ def retry_dead(data_dir: Path, now_us: int) -> int:
     return found
 
 
-def _connect(data_dir: Path, flags: int) -> apsw.Connection:
-    db = apsw.Connection(str(data_dir / "outbox.db"), flags=flags)
-    db.set_busy_timeout(10_000)
-    db.pragma("synchronous", "full")
-    return db
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except apsw.CantOpenError as e:
-        raise DataDirError(f"the outbox can't be opened ({e}); has the notifier ever run?") from e
-    except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError) as e:
-        raise DataDirError(f"the outbox's disk failed: {e}; nothing of this was kept") from e
+def _disk() -> AbstractContextManager[None]:
+    return disk_errors("outbox.db", "has the notifier ever run?", full=False)
