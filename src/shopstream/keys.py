@@ -1,19 +1,20 @@
 """Write and read keys: 256 random bits each, kept only as SHA-256 in `keys.json` (mode 0600).
 
 A fast hash is right here: nobody can guess 256 random bits, so there is nothing to slow down.
-Revoked keys stay listed, so that revoking the last one never opens a collector.
+Revoked keys stay listed, so that revoking the last one never opens a collector. On AWS the same
+file is `config/keys.json` in the lake's bucket.
 """
 
 import fcntl
 import hmac
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -48,8 +49,32 @@ class _File(Struct, kw_only=True):
     keys: list[Key] = []
 
 
+class KeyFile(Protocol):
+    """Where the keys are kept; `place` is what messages call it."""
+
+    place: str
+
+    def read(self) -> bytes | None:
+        """The file as it is now, None when there is none. Raises OSError or a ShopstreamError."""
+        ...
+
+    def stamp(self) -> Hashable | None:
+        """What differs once the file does; None when it can't be told or there is no file."""
+        ...
+
+    def change(self, edit: Callable[[bytes | None], bytes]) -> None:
+        """Replace the file by what `edit` makes of it, durably, whole or not at all. Of two changes
+        at once the second sees the first; `edit` may therefore be called more than once.
+        """
+        ...
+
+
+Place: TypeAlias = Path | KeyFile
+"""A data directory, or where else the keys are."""
+
+
 def add_key(
-    data_dir: Path,
+    place: Place,
     *,
     kind: KeyKind,
     now: datetime,
@@ -70,47 +95,65 @@ def add_key(
         topics=list(topics) if kind == "write" else [],
         created_at=now,
     )
-    with _locked(data_dir):
-        keys = list_keys(data_dir)
+    file = _file(place)
+
+    def added(body: bytes | None) -> bytes:
+        keys = parse_keys(body, file.place)
         if len(keys) >= _KEYS_MAX:
-            raise ConfigError(f"{data_dir / KEYS_FILE}: there are {_KEYS_MAX} keys, the most kept")
-        _store(data_dir, [*keys, key])
+            raise ConfigError(f"{file.place}: there are {_KEYS_MAX} keys, the most kept")
+        return _written([*keys, key])
+
+    file.change(added)
     return key, secret
 
 
-def list_keys(data_dir: Path) -> list[Key]:
+def list_keys(place: Place) -> list[Key]:
     """All keys, the revoked ones too, oldest first; [] when there is no file.
 
     Raises ConfigError when the file is not one that `add_key` wrote.
     """
-    path = data_dir / KEYS_FILE
+    file = _file(place)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_File).keys
-    except FileNotFoundError:
+        body = file.read()
+    except OSError as e:
+        raise ConfigError(f"{file.place}: not a readable file of keys: {e}") from None
+    return parse_keys(body, file.place)
+
+
+def parse_keys(body: bytes | None, place: str) -> list[Key]:
+    """The keys in a file's bytes, none when there is no file. Raises ConfigError naming `place`."""
+    if body is None:
         return []
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{path}: not a readable file of keys: {e}") from None
+    try:
+        return msgspec.json.decode(body, type=_File).keys
+    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{place}: not a readable file of keys: {e}") from None
 
 
-def revoke_key(data_dir: Path, key_id: str, *, now: datetime) -> Key:
-    """Revoke the key with this id; a running collector refuses it within about a second."""
-    with _locked(data_dir):
-        keys = list_keys(data_dir)
+def revoke_key(place: Place, key_id: str, *, now: datetime) -> Key:
+    """Revoke the key with this id; a running collector refuses it once its ring is refreshed."""
+    file = _file(place)
+    revoked: list[Key] = []
+
+    def without(body: bytes | None) -> bytes:
+        keys = parse_keys(body, file.place)
         found = next((k for k in keys if k.id == key_id), None)
         if found is None:
             raise ConfigError(f"there is no key with id {key_id!r}; see `shopstream keys list`")
-        revoked = msgspec.structs.replace(found, revoked_at=found.revoked_at or now)
-        _store(data_dir, [revoked if k.id == key_id else k for k in keys])
-    return revoked
+        revoked[:] = [msgspec.structs.replace(found, revoked_at=found.revoked_at or now)]
+        return _written([revoked[0] if k.id == key_id else k for k in keys])
+
+    file.change(without)
+    return revoked[0]
 
 
 class KeyRing:
     """The keys in force in a running collector. `refresh` takes up a changed file."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
-        self._stamp = self._read_stamp()
-        self._keys = list_keys(data_dir)
+    def __init__(self, place: Place) -> None:
+        self._file = _file(place)
+        self._stamp = self._file.stamp()
+        self._keys = list_keys(place)
         self._found: dict[bytes, Key] = {}
 
     def has(self, kind: KeyKind) -> bool:
@@ -134,22 +177,49 @@ class KeyRing:
 
     def refresh(self) -> None:
         """Read the file again if it changed. A file that vanished or broke changes nothing."""
-        stamp = self._read_stamp()
+        stamp = self._file.stamp()
         if stamp == self._stamp or stamp is None:
             return
         try:
-            self._keys = list_keys(self._data_dir)
+            self._keys = list_keys(self._file)
         except ConfigError:
             return
         self._found = {}
         self._stamp = stamp
 
-    def _read_stamp(self) -> tuple[int, int, int] | None:
+
+class LocalKeyFile:
+    """`keys.json` in a data directory, changed under a lock."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._path = data_dir / KEYS_FILE
+        self.place = str(self._path)
+
+    def read(self) -> bytes | None:
         try:
-            stat = (self._data_dir / KEYS_FILE).stat()
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def stamp(self) -> Hashable | None:
+        try:
+            stat = self._path.stat()
         except OSError:
             return None
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+    def change(self, edit: Callable[[bytes | None], bytes]) -> None:
+        with _locked(self._data_dir):
+            write_private(self._path, edit(self.read()))
+
+
+def _file(place: Place) -> KeyFile:
+    return LocalKeyFile(place) if isinstance(place, Path) else place
+
+
+def _written(keys: list[Key]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(_File(keys=keys)))
 
 
 @contextmanager
@@ -158,11 +228,6 @@ def _locked(data_dir: Path) -> Iterator[None]:
     with (data_dir / "keys.lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _store(data_dir: Path, keys: list[Key]) -> None:
-    body = msgspec.json.format(msgspec.json.encode(_File(keys=keys)))
-    write_private(data_dir / KEYS_FILE, body)
 
 
 def write_private(path: Path, body: bytes) -> None:
