@@ -9,6 +9,7 @@ ShopstreamError
 │   └── LogBroken        a write or fsync failed: nothing was acknowledged, the process must end
 ├── SourceError          a file or URL to load from or send to is unusable
 ├── SqlError             a query can't be answered: it is wrong, not allowed or over a limit
+├── AwsError             AWS refused a call, or could not be reached: names the call
 ├── NotDelivered         a receiver did not take an alert; it stays in the outbox
 └── NotRunning           a command needs a running `shopstream up` and there is none
 """
@@ -52,6 +53,14 @@ class SourceError(ShopstreamError):
 
 class SqlError(ShopstreamError):
     """A query can't be answered: it is wrong, not allowed, or over a limit (which it names)."""
+
+
+class AwsError(ShopstreamError):
+    """AWS refused a call, or could not be reached. `code` is AWS's own word for it, or empty."""
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class NotDelivered(ShopstreamError):

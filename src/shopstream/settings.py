@@ -5,6 +5,7 @@ environment (`SHOPSTREAM_` + the name in capitals), the command line.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -34,7 +35,13 @@ class Settings:
     """Every setting with its default. Durations are written `90s`, `30m`, `24h`, `30d`."""
 
     data_dir: Path = _setting(Path("shopstream-data"), "Where everything is kept.")
-    engine: str = _setting("local", "The engine: `local`.")
+    engine: str = _setting("local", "The engine: `local` or `aws`.")
+
+    aws_prefix: str = _setting(
+        "shopstream", "What the names of everything on AWS begin with, as given to Terraform."
+    )
+    aws_account: str = _setting("", "The AWS account; asked for when empty.")
+    aws_clicks: str = _setting("sqs", "What carries clicks on AWS: `sqs` or `kinesis`.")
 
     host: str = _setting("127.0.0.1", "Address the collector listens on.")
     port: int = _setting(8080, "Port the collector listens on.")
@@ -147,7 +154,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, wanted, good in (
-            ("engine", "`local`", self.engine == "local"),
+            ("engine", "`local` or `aws`", self.engine in ("local", "aws")),
+            ("aws_prefix", "2 to 24 of a-z, 0-9, -, a letter first", _is_prefix(self.aws_prefix)),
+            ("aws_account", "12 digits", not self.aws_account or _is_account(self.aws_account)),
+            ("aws_clicks", "`sqs` or `kinesis`", self.aws_clicks in ("sqs", "kinesis")),
             ("port", "0 to 65535", 0 <= self.port <= 65_535),
             ("shards", "0 to 64", 0 <= self.shards <= 64),
             ("batch_events", "1 to 1000000", 1 <= self.batch_events <= 1_000_000),
@@ -248,6 +258,15 @@ def load_settings(
         values[name] = _convert(name, _type_of(name), value, f"option {name}")
     values["data_dir"] = data_dir
     return Settings(**values)
+
+
+def _is_prefix(text: str) -> bool:
+    """The longest bucket's name has 38 more characters, and S3 allows 63."""
+    return re.fullmatch(r"[a-z][a-z0-9-]{0,22}[a-z0-9]", text) is not None
+
+
+def _is_account(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{12}", text) is not None
 
 
 def _env(name: str) -> str:

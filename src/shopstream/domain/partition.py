@@ -4,7 +4,7 @@ Clicks and cart lines go by user, orders by customer (a guest's by order id), st
 An event that names none of these can only be rejected; it goes to shard 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 from zlib import crc32
@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from shopstream.domain.failures import UNREADABLE
 from shopstream.domain.message import id_text
+from shopstream.domain.validation import units_of
 from shopstream.events import Entry
 
 _Id = Any
@@ -46,6 +47,11 @@ class _GaKey(Struct, gc=False):
     app_instance_id: _Id = None
 
 
+class _Counted(Struct, gc=False):
+    units: int = 1
+
+
+_counted = msgspec.json.Decoder(_Counted).decode
 # Numbers are told as `domain.message` tells them, or a user would be in two shards.
 _user_key = msgspec.json.Decoder(_UserKey, float_hook=Decimal).decode
 _order_key = msgspec.json.Decoder(_OrderKey, float_hook=Decimal).decode
@@ -102,6 +108,57 @@ def split(entry: Entry, shards: int) -> list[Entry | None]:
         for i, raw in enumerate(entry.events):
             places[shard_of_key(partition_key(topic, dialect, raw), shards)].append(i)
     return [_pick(entry, chosen) for chosen in places]
+
+
+def split_by_key(
+    entry: Entry, *, events_max: int = 500, bytes_max: int = 180 * 1024
+) -> list[tuple[str, Entry]]:
+    """`entry` cut into parts whose events have one partition key, each with its share of the units.
+
+    Parts of a key come in the order of its events, keys in that of their first. No part has more
+    than `events_max` events, nor events of more than `bytes_max` unless it has only one. Events
+    without a key, rejections and marks among them, are together under the empty key.
+    """
+    places: dict[str, list[int]] = {}
+    if entry.dialect in ("rejected", "resolved"):
+        places[""] = list(range(len(entry.events)))
+    else:
+        topic, dialect = entry.topic, entry.dialect
+        for i, raw in enumerate(entry.events):
+            places.setdefault(partition_key(topic, dialect, raw), []).append(i)
+    parts = []
+    for key, of_key in places.items():
+        for chosen in _bounded(entry.events, of_key, events_max, bytes_max):
+            if (part := _pick(entry, chosen)) is None:
+                continue
+            if part is not entry:
+                part.units = _units(part, each=len(entry.events) == entry.units)
+            parts.append((key, part))
+    return parts
+
+
+def _bounded(
+    events: Sequence[bytes], places: Sequence[int], events_max: int, bytes_max: int
+) -> Iterator[list[int]]:
+    chosen: list[int] = []
+    size = 0
+    for i in places:
+        if chosen and (len(chosen) == events_max or size + len(events[i]) > bytes_max):
+            yield chosen
+            chosen, size = [], 0
+        chosen.append(i)
+        size += len(events[i])
+    yield chosen
+
+
+def _units(part: Entry, *, each: bool) -> int:
+    if part.dialect == "resolved":
+        return 0
+    if each:
+        return len(part.events)
+    if part.dialect == "rejected":
+        return sum(_counted(raw).units for raw in part.events)
+    return sum(units_of(part.topic, raw, part.on_bad_line) for raw in part.events)
 
 
 def _pick(entry: Entry, chosen: Sequence[int]) -> Entry | None:
