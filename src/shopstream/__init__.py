@@ -1,6 +1,5 @@
 """shopstream: a shop's events in; offers, alerts and tables you can trust out."""
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -8,7 +7,16 @@ if TYPE_CHECKING:
 
     import duckdb
 
-__version__ = version("shopstream")
+    __version__: str
+
+
+def __getattr__(name: str) -> str:
+    # Reading a package's metadata takes 50 ms, and hardly anything asks for the version.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("shopstream")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def connect(data_dir: "str | os.PathLike[str] | None" = None) -> "duckdb.DuckDBPyConnection":

@@ -23,7 +23,7 @@ from shopstream.settings import Settings
 PROGRAM = """
 import sys
 from pathlib import Path
-from shopstream.collector import run_collector
+from shopstream.collector.server import run_collector
 from shopstream.settings import Settings
 run_collector(Settings(data_dir=Path(sys.argv[1]), port=0))
 """

@@ -50,7 +50,7 @@ def collector(
     Examples:
       $ shopstream collector --port 8080
     """
-    from shopstream.collector import run_collector
+    from shopstream.collector.server import run_collector
 
     end_with(supervised_by)
     run_collector(logged(data_dir, host=host, port=port))

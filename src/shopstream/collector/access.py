@@ -5,12 +5,12 @@ import binascii
 import ipaddress
 import time
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 from urllib.parse import parse_qs
 
 from shopstream.collector.refusal import Refusal
 from shopstream.errors import ConfigError
-from shopstream.keys import Key, KeyKind, KeyRing
-from shopstream.settings import Settings
+from shopstream.keys import Key, KeyKind
 
 OPEN_NOTICE = (
     "No write key is configured: this collector takes events from anyone on this machine. "
@@ -30,27 +30,49 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Access:
-    """Decides on keys. Without any write key, and on a loopback address only, writing is open."""
+class Keys(Protocol):
+    """The keys in force, wherever they are kept."""
 
-    def __init__(self, ring: KeyRing, settings: Settings) -> None:
-        self._ring = ring
-        self._loopback = is_loopback(settings.host)
-        self._rates = Rates(settings.rate_events_per_s)
-        if not ring.has("write") and not self._loopback:
-            raise ConfigError(
-                f"setting host: {settings.host!r} can be reached by others and there is no write"
-                " key; make one with `shopstream keys add`, or listen on 127.0.0.1"
-            )
+    def has(self, kind: KeyKind) -> bool:
+        """Whether keys of this kind are configured, be they revoked."""
+        ...
+
+    def find(self, secret: bytes) -> Key | None:
+        """The live key with this secret."""
+        ...
+
+    def refresh(self) -> None:
+        """Take up keys that were added or revoked."""
+        ...
+
+
+def ensure_guarded(keys: Keys, host: str) -> None:
+    """Raises ConfigError when others can reach `host` and anyone could write."""
+    if not keys.has("write") and not is_loopback(host):
+        raise ConfigError(
+            f"setting host: {host!r} can be reached by others and there is no write"
+            " key; make one with `shopstream keys add`, or listen on 127.0.0.1"
+        )
+
+
+class Access:
+    """Decides on keys. Where only this machine can ask (`loopback`) and there is no write key,
+    writing is open, and so is reading without a read key; elsewhere nothing ever is.
+    """
+
+    def __init__(self, keys: Keys, *, rate_events_per_s: int, loopback: bool) -> None:
+        self._keys = keys
+        self._loopback = loopback
+        self._rates = Rates(rate_events_per_s)
         self.limited = self._rates.per_s > 0
         self.open = False
         self.refresh()
 
     def refresh(self) -> None:
         """Take up added and revoked keys. Once there was a key, it never opens again."""
-        self._ring.refresh()
-        self.open = not self._ring.has("write")
-        self.read_open = not self._ring.has("read") and self._loopback
+        self._keys.refresh()
+        self.open = not self._keys.has("write") and self._loopback
+        self.read_open = not self._keys.has("read") and self._loopback
 
     def presented(self, headers: Mapping[bytes, bytes], query: bytes = b"") -> bytes:
         """The secret in a request's head, b"" when there is none."""
@@ -69,7 +91,7 @@ class Access:
             raise Refusal(403, "forbidden_host", "without a read key, ask by the name localhost")
 
     def _live(self, secret: bytes, kind: KeyKind) -> Key:
-        key = self._ring.find(secret) if secret else None
+        key = self._keys.find(secret) if secret else None
         if key is None or key.kind != kind:
             what = "is wrong, revoked or of another kind" if secret else "is missing"
             raise Refusal(401, "unauthorized", f"the {kind} key {what}")

@@ -3,15 +3,17 @@
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from shopstream.collector.access import Access
+from shopstream.collector.access import Access, ensure_guarded, is_loopback
 from shopstream.collector.counts import Counts
 from shopstream.collector.entries import Entries
 from shopstream.collector.ingest import ROUTES, Ingest
 from shopstream.collector.internal import Internal
 from shopstream.collector.lookups import Lookups
 from shopstream.collector.metrics import Metrics
+from shopstream.collector.openapi import METRICS
 from shopstream.collector.pages import Pages
 from shopstream.collector.watch import Watch
 from shopstream.collector.writer import Writer
@@ -35,7 +37,13 @@ class Collector:
         settings = engine.settings
         entries = Entries(settings)
         self.counts = Counts()
-        self.access = Access(KeyRing(settings.data_dir), settings)
+        keys = KeyRing(settings.data_dir)
+        ensure_guarded(keys, settings.host)
+        self.access = Access(
+            keys,
+            rate_events_per_s=settings.rate_events_per_s,
+            loopback=is_loopback(settings.host),
+        )
         self.writer = Writer(
             log,
             queue_events_max=settings.queue_events_max,
@@ -47,14 +55,17 @@ class Collector:
         self._ingest = Ingest(
             settings, writer=self.writer, entries=entries, access=self.access, counts=self.counts
         )
+        internal = Internal(token, ingest=self._ingest, writer=self.writer, counts=self.counts)
         self._pages = Pages(
             settings,
             access=self.access,
             ingest=self._ingest,
-            internal=Internal(token, ingest=self._ingest, writer=self.writer, counts=self.counts),
             lookups=self.lookups,
-            metrics=Metrics(self.counts, self.writer, self.watch),
             watch=self.watch,
+            more=(
+                Route(METRICS, Metrics(self.counts, self.writer, self.watch).page),
+                Route("/internal/append", internal.append, methods=["POST"]),
+            ),
         ).app()
 
     def start(self) -> None:

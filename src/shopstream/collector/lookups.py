@@ -6,10 +6,11 @@ with its writer before it answers.
 
 import asyncio
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -23,9 +24,6 @@ from shopstream.events import ID_BYTES_MAX, Offer
 from shopstream.flows.people import open_carts
 from shopstream.ports import Tables
 
-if TYPE_CHECKING:
-    from shopstream.engine import Engine
-
 EVENTS_MAX = 1_000
 ID_CHARS_MAX = ID_BYTES_MAX
 ID_PATTERN = r"^[^\u0000-\u001f\u007f]+$"
@@ -37,10 +35,19 @@ _decode_offer = msgspec.json.Decoder(Offer).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
+class Readable(Protocol):
+    """Tables to read, in shards."""
+
+    @property
+    def shards(self) -> int: ...
+
+    def read_tables(self, shard: int) -> Tables: ...
+
+
 class Lookups:
     """Answers are JSON. All reading happens on one thread of its own."""
 
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: Readable) -> None:
         self._engine = engine
         self._shards = engine.shards
         self._readers: dict[int, Tables] = {}
@@ -48,7 +55,7 @@ class Lookups:
 
     async def offers(self, user_id: str, *, every: bool, limit: int) -> bytes:
         """The user's offers, newest first: those that can be used now, or `every` one decided."""
-        now = datetime.now(UTC)
+        now = datetime.fromtimestamp(time.time(), UTC)
 
         def read(tables: Tables) -> bytes:
             found = [_decode_offer(item) for _, item in tables.query("offers", user_id)]

@@ -11,6 +11,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
 
 from shopstream.collector.counts import DURATION_BUCKETS_S, Counts
 from shopstream.collector.watch import Watch
@@ -37,6 +39,10 @@ class Metrics(Collector):
         self._watch = watch
         self._registry = CollectorRegistry()
         self._registry.register(self)
+
+    async def page(self, _request: Request) -> Response:
+        """GET /metrics."""
+        return Response(self.render(), headers={"content-type": CONTENT_TYPE})
 
     def render(self) -> bytes:
         return generate_latest(self._registry)

@@ -1,10 +1,11 @@
 """GET /openapi.json: OpenAPI 3.1 of every public endpoint, its schemas made from the code."""
 
-from importlib.metadata import version
+from collections.abc import Container
 from typing import Any
 
 import msgspec
 
+import shopstream
 from shopstream.collector.lookups import EVENTS_MAX, ID_CHARS_MAX, ID_PATTERN, OFFERS_MAX
 from shopstream.collector.segment import BATCH, MESSAGE_TYPES
 from shopstream.collector.watch import Health
@@ -13,6 +14,7 @@ from shopstream.schemas import EXAMPLES, schema_of
 from shopstream.settings import Settings
 
 Spec = dict[str, Any]
+METRICS = "/metrics"
 
 _DESCRIPTION = """\
 Events in, offers out. An answer 200 to events means that they are on disk; whether each is valid \
@@ -38,8 +40,10 @@ _ERRORS = {
 }
 
 
-def openapi(settings: Settings) -> Spec:
-    """The description, with the limits in force."""
+def openapi(settings: Settings, own: Container[str]) -> Spec:
+    """The description, with the limits in force; of the pages that only some engines have, those
+    whose path is among `own`.
+    """
     paths: Spec = {}
     for topic in TOPICS:
         paths[f"/v1/events/{topic}"] = {"post": _ingest(topic, settings)}
@@ -48,11 +52,13 @@ def openapi(settings: Settings) -> Spec:
     for name, message_type in MESSAGE_TYPES.items():
         paths[f"/v1/{name}"] = {"post": _segment(name, message_type)}
     paths |= _lookup_paths() | _service_paths()
+    if METRICS not in own:
+        del paths[METRICS]
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "shopstream collector",
-            "version": version("shopstream"),
+            "version": shopstream.__version__,
             "description": _DESCRIPTION,
         },
         "paths": paths,
@@ -212,7 +218,7 @@ def _service_paths() -> Spec:
     spec = _json_answer("This description.", {"type": "object"})
     return {
         "/health": {"get": _operation("Service", summary, "", answers, (), [])},
-        "/metrics": page("Metrics for Prometheus", "text/plain"),
+        METRICS: page("Metrics for Prometheus", "text/plain"),
         "/openapi.json": {
             "get": _operation("Service", "This description", "", {200: spec}, (), [])
         },

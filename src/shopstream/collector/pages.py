@@ -3,9 +3,10 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,13 +22,10 @@ from shopstream.collector.bodies import GZIP_MAGIC, BadGzip, inflate
 from shopstream.collector.docs_page import STYLE, docs_page
 from shopstream.collector.entries import limits_of, now_us
 from shopstream.collector.ingest import Ingest, dialect_of
-from shopstream.collector.internal import Internal
 from shopstream.collector.judge import Judge
 from shopstream.collector.lookups import Lookups
-from shopstream.collector.metrics import CONTENT_TYPE, Metrics
-from shopstream.collector.openapi import openapi
+from shopstream.collector.openapi import Spec, openapi
 from shopstream.collector.refusal import ClientGone, Refusal
-from shopstream.collector.watch import Watch
 from shopstream.events import TOPICS
 from shopstream.settings import Settings
 
@@ -35,8 +33,22 @@ VALIDATE_EVENTS_MAX = 1_000
 _encode = msgspec.json.Encoder().encode
 
 
+class Health(Protocol):
+    """The truth about delivery, a `msgspec.Struct` with this and more."""
+
+    @property
+    def delivering(self) -> bool: ...
+
+
+class Watch(Protocol):
+    """Knows how delivery stands."""
+
+    @property
+    def health(self) -> Health: ...
+
+
 class Pages:
-    """The handlers, with what they need."""
+    """The handlers, with what they need. `more` are pages that only one engine has."""
 
     def __init__(
         self,
@@ -44,26 +56,26 @@ class Pages:
         *,
         access: Access,
         ingest: Ingest,
-        internal: Internal,
         lookups: Lookups,
-        metrics: Metrics,
         watch: Watch,
+        more: Sequence[Route] = (),
     ) -> None:
         self._settings = settings
         self._access = access
         self._ingest = ingest
-        self._internal = internal
         self._lookups = lookups
-        self._metrics = metrics
         self._watch = watch
+        self._more = more
         self._judge = Judge(settings)
-        self._openapi = openapi(settings)
+
+    @cached_property
+    def _openapi(self) -> Spec:
+        return openapi(self._settings, own={route.path for route in self._more})
 
     def app(self) -> "Secured":
         routes = [
             Route("/", self.root),
             Route("/health", self.health),
-            Route("/metrics", self.metrics),
             Route("/openapi.json", self.spec),
             Route("/docs", self.docs),
             Route("/v1/validate/{topic}", self.validate, methods=["POST"]),
@@ -71,7 +83,7 @@ class Pages:
             Route("/v1/users/{id:path}/events", self.events),
             Route("/v1/users/{id:path}/cart", self.cart),
             Route("/v1/orders/{id:path}", self.orders),
-            Route("/internal/append", self._internal.append, methods=["POST"]),
+            *self._more,
         ]
         handlers: dict[Any, Any] = {Refusal: _refuse, HTTPException: _http_error}
         return Secured(Starlette(routes=routes, exception_handlers=handlers))
@@ -82,9 +94,6 @@ class Pages:
     async def health(self, _request: Request) -> Response:
         health = self._watch.health
         return _json(_encode(health), 200 if health.delivering else 503)
-
-    async def metrics(self, _request: Request) -> Response:
-        return Response(self._metrics.render(), headers={"content-type": CONTENT_TYPE})
 
     async def spec(self, _request: Request) -> Response:
         return _json(_encode(self._openapi))

@@ -13,8 +13,8 @@ import httpx
 import msgspec
 import pytest
 
-from shopstream.collector import CollectorServer
 from shopstream.collector.internal import make_token
+from shopstream.collector.server import CollectorServer
 from shopstream.engine import Engine, open_engine
 from shopstream.events import Entry, Rejection
 from shopstream.keys import add_key

@@ -17,7 +17,7 @@ from shopstream.local.log import SqliteLog
 
 PROGRAM = """
 import sys
-from shopstream.collector import run_collector
+from shopstream.collector.server import run_collector
 from shopstream.settings import load_settings
 run_collector(load_settings({"data_dir": sys.argv[1], "port": 0}, environ={}))
 """
@@ -77,7 +77,7 @@ def test_what_was_answered_with_200_survives_a_kill(tmp_path: Path) -> None:
 
 
 def test_a_second_collector_on_the_same_data_is_refused(collector: Any, tmp_path: Path) -> None:
-    from shopstream.collector import run_collector
+    from shopstream.collector.server import run_collector
     from shopstream.settings import load_settings
 
     again = load_settings({"data_dir": collector.data_dir, "port": 0}, environ={})
@@ -91,7 +91,7 @@ def test_a_second_collector_on_the_same_data_is_refused(collector: Any, tmp_path
 
 def test_importing_it_loads_nothing_heavy() -> None:
     code = (
-        "import sys, shopstream.collector;"
+        "import sys, shopstream.collector.server;"
         "print([m for m in ('pyarrow', 'duckdb', 'boto3') if m in sys.modules])"
     )
     found = subprocess.run(
