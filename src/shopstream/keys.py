@@ -19,7 +19,7 @@ from typing import Literal, Protocol, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from shopstream.errors import ConfigError
+from shopstream.errors import ConfigError, ShopstreamError
 from shopstream.events import TOPICS, Topic
 
 KeyKind: TypeAlias = Literal["write", "read"]
@@ -182,7 +182,7 @@ class KeyRing:
             return
         try:
             self._keys = list_keys(self._file)
-        except ConfigError:
+        except ShopstreamError:
             return
         self._found = {}
         self._stamp = stamp
