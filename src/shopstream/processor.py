@@ -3,15 +3,13 @@
 import gc
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
-from shopstream.domain.failures import Limits
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import DataDirError
+from shopstream.flow_settings import flow_config
 from shopstream.flows.processor import Processor
 from shopstream.flows.tries import Tries
-from shopstream.flows.work import FlowConfig
 from shopstream.heartbeats import write_heartbeat
 from shopstream.local.log import SqliteLog
 from shopstream.ports import Tables
@@ -25,29 +23,6 @@ BEAT_S = 1.0
 SYNC_S = 10.0
 """Between syncs of the tables: what is not synced yet, the log must keep."""
 COLLECT_BATCHES = 100
-
-
-def flow_config(settings: Settings, shard: int, shards: int) -> FlowConfig:
-    """The flows' part of the settings."""
-    return FlowConfig(
-        shard=shard,
-        shards=shards,
-        limits=Limits(_us(settings.future_max), settings.total_tolerance),
-        session_gap_us=_us(settings.session_gap),
-        events_ttl_us=_us(settings.events_ttl),
-        offers_ttl_us=_us(settings.offers_ttl),
-        orders_ttl_us=_us(settings.orders_ttl),
-        quarantine_ttl_us=_us(settings.quarantine_ttl),
-        alerts_ttl_us=_us(settings.alerts_ttl),
-        archive_ttl_us=_us(settings.archive_ttl),
-        order_alert_above=settings.order_alert_above,
-        order_alert_above_by_currency=settings.order_alert_above_by_currency,
-        cached_events_max=settings.cached_events_max,
-    )
-
-
-def _us(duration: timedelta) -> int:
-    return duration // timedelta(microseconds=1)
 
 
 def run_processor(settings: Settings, shard: int = 0, *, until_idle: bool = False) -> None:

@@ -30,9 +30,14 @@ def load_rules(path: Path) -> RuleSet:
         return default_rules()
     except OSError as e:
         raise ConfigError(f"{path}: cannot be read: {e.strerror}") from None
+    return rules_of(raw, str(path))
+
+
+def rules_of(raw: bytes, place: str) -> RuleSet:
+    """The rules in a file's bytes. Raises ConfigError naming `place`, rule and key."""
     if len(raw) > RULES_BYTES_MAX:
-        raise ConfigError(f"{path}: {len(raw)} bytes are more than {RULES_BYTES_MAX}")
+        raise ConfigError(f"{place}: {len(raw)} bytes are more than {RULES_BYTES_MAX}")
     try:
-        return parse_rules(raw.decode("utf-8-sig"), str(path))
+        return parse_rules(raw.decode("utf-8-sig"), place)
     except UnicodeDecodeError as e:
-        raise ConfigError(f"{path}: not UTF-8 text: byte {e.start}") from None
+        raise ConfigError(f"{place}: not UTF-8 text: byte {e.start}") from None

@@ -16,13 +16,13 @@ import msgspec
 from shopstream.domain.rules import parse_rules
 from shopstream.engine import open_engine
 from shopstream.events import Alert, Click, Entry, Offer, Order, Stock
+from shopstream.flow_settings import flow_config
 from shopstream.flows.people import stored_clicks
 from shopstream.flows.processor import Processor
 from shopstream.flows.tries import Tries
 from shopstream.flows.work import QuarantineRecord
 from shopstream.ledger import CheckReport, check
 from shopstream.local.tables import RocksTables
-from shopstream.processor import flow_config
 from shopstream.rules_file import default_rules_text
 from shopstream.settings import Settings
 
