@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
+    from shopstream.aws.engine import AwsEngine
     from shopstream.local.builds import Builds
     from shopstream.local.landed import Landed
     from shopstream.local.log import SqliteLog
@@ -127,10 +128,27 @@ class Engine:
 
 
 def open_engine(settings: Settings, *, create: bool = True) -> Engine:
-    """The engine that the settings ask for; its data directory is made when `create`."""
+    """The local engine; its data directory is made when `create`. Raises ConfigError when the
+    settings ask for another: its caller is a stage, or looks at what only a data directory has.
+    """
     if settings.engine != "local":
-        raise ConfigError(f"setting engine: {settings.engine!r} is not `local`")
+        raise ConfigError(
+            f"setting engine: this works on the engine `local` only, not on {settings.engine!r}"
+        )
     root = settings.data_dir
     if create:
         return Engine(settings, make_data_dir(root, settings.shards or None))
     return Engine(settings, open_data_dir(root))
+
+
+def open_aws_engine(settings: Settings) -> AwsEngine:
+    """The deployment on AWS that the settings name. Asks AWS nothing yet."""
+    try:
+        import botocore  # noqa: F401  # as an extra it may be absent
+    except ImportError:
+        raise ConfigError(
+            "the engine `aws` needs AWS's libraries: pip install 'shopstream[aws]'"
+        ) from None
+    from shopstream.aws.engine import AwsEngine
+
+    return AwsEngine(settings)

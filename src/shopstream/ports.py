@@ -17,8 +17,41 @@ class Row(NamedTuple):
     watermark_us: int
 
 
-class Log(Protocol):
-    """The durable order of all that arrived. A position counts events since the first."""
+class AppendLog(Protocol):
+    """Where all that arrives goes first, as every engine has it: what a sender may rely on.
+
+    Events of one partition key (`domain.partition`) come to whoever processes them in the order in
+    which they were appended. What becomes of an event sent twice is the processor's: events are
+    known by their ids.
+    """
+
+    def append(self, entries: Sequence[Entry], *, progress: Mapping[str, int] | None = None) -> int:
+        """Make `entries` durable and return how many events this log has taken since it was opened
+        (or, of a `Log`, the position after them).
+
+        When this returns, the entries survive whatever happens to this machine (locally: all but
+        the loss of its disk), and `progress`, how far each named source has been read, is stored.
+        When it raises, some of the entries may have been taken and `progress` was not stored: the
+        same append may be tried again, and twice is then once for events that have ids.
+        Raises LogFull when there is no room now, LogBroken or AwsError when trying again is of no
+        use.
+        """
+        ...
+
+    def progress(self, source: str) -> int:
+        """How far `source` has been read, 0 if never."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Log(AppendLog, Protocol):
+    """The durable order of all that arrived, on one machine. A position counts events since the
+    first.
+
+    More than an AppendLog: positions without gaps, appends of all or none, and everything that
+    was ever appended can be read again. Streams and queues give none of these.
+    """
 
     def append(self, entries: Sequence[Entry], *, progress: Mapping[str, int] | None = None) -> int:
         """Make `entries` durable, all or none, and return the position after them.
@@ -44,10 +77,6 @@ class Log(Protocol):
         """The position after the last durable event."""
         ...
 
-    def progress(self, source: str) -> int:
-        """How far `source` has been read, 0 if never."""
-        ...
-
     def received(self) -> dict[tuple[str, str], int]:
         """Units received by (topic, source) since the beginning, trimmed rows included."""
         ...
@@ -55,8 +84,6 @@ class Log(Protocol):
     def trim(self, before: int) -> int:
         """Forget rows that end at or before `before`; returns the new start."""
         ...
-
-    def close(self) -> None: ...
 
 
 class Key(NamedTuple):
@@ -104,14 +131,18 @@ class Tables(Protocol):
         ...
 
     def scan(self, table: str) -> Iterator[tuple[str, str, bytes]]:
-        """Every (pk, sk, item) of a table."""
+        """Every (pk, sk, item) of a table, in no order that holds on every engine."""
         ...
 
     def batch(self) -> Batch: ...
 
     def write(self, batch: Batch) -> None:
-        """Apply a batch: all of it or, after a crash, none. A prefix of writes survives power
-        loss; `sync` makes all of them do so.
+        """Apply a batch; what it changes is there for the next `get`, `query` and `scan`.
+
+        Locally all of it or, after a crash, none; a prefix of writes survives power loss, and
+        `sync` makes all of them do so. On AWS it is durable when this returns, and a crash may
+        leave any part of a batch written: what needs more is written item by item, in order, by
+        code that can be run again (`flows.records`).
         """
         ...
 

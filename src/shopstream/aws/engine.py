@@ -1,0 +1,83 @@
+"""The aws engine: what a function or a command opens of one deployment."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from shopstream.aws.clients import Clients
+from shopstream.aws.names import Names
+
+if TYPE_CHECKING:
+    from shopstream.aws.delivery import Delivery
+    from shopstream.aws.lake import S3Lake
+    from shopstream.aws.log import AwsLog, KinesisLog, SqsLog
+    from shopstream.aws.notifier import SnsNotifier
+    from shopstream.aws.tables import DynamoBudget, DynamoTables
+    from shopstream.settings import Settings
+
+
+class AwsEngine:
+    """One deployment, in the region and with the credentials of the environment. Opening asks AWS
+    nothing; each port is loaded when it is first opened.
+    """
+
+    def __init__(self, settings: Settings, clients: Clients | None = None) -> None:
+        self.settings = settings
+        self.clients = clients or Clients()
+
+    @cached_property
+    def names(self) -> Names:
+        """What everything is called; asks for the account when the settings don't name it."""
+        account = self.settings.aws_account or self.clients.account
+        return Names(self.settings.aws_prefix, account)
+
+    def write_log(self) -> AwsLog:
+        """Both ways in, entries going by their topic."""
+        from shopstream.aws.log import AwsLog
+
+        return AwsLog(self.clicks_log(), self.orders_log())
+
+    def clicks_log(self) -> KinesisLog | SqsLog:
+        """The way in of clicks and carts, as `aws_clicks` says."""
+        from shopstream.aws.log import KinesisLog
+
+        if self.settings.aws_clicks == "kinesis":
+            return KinesisLog(self.clients, self.names.stream, self.tables(), self.lake())
+        return self._queue("clicks")
+
+    def orders_log(self) -> SqsLog:
+        """The way in of orders and stock levels."""
+        return self._queue("orders")
+
+    def _queue(self, name: str) -> SqsLog:
+        from shopstream.aws.log import SqsLog
+
+        return SqsLog(self.clients, self.names.queue(name), self.tables(), self.lake())
+
+    def tables(self) -> DynamoTables:
+        from shopstream.aws.tables import DynamoTables, ttls_s
+
+        return DynamoTables(self.clients, self.names, ttls_s(self.settings), lake=self.lake())
+
+    def budget(self) -> DynamoBudget:
+        from shopstream.aws.tables import DynamoBudget
+
+        ttl_s = int(self.settings.offers_ttl.total_seconds())
+        return DynamoBudget(self.clients, self.names, ttl_s=ttl_s)
+
+    def lake(self) -> S3Lake:
+        from shopstream.aws.lake import S3Lake
+
+        return S3Lake(self.clients, self.names)
+
+    def delivery(self) -> Delivery:
+        """The way into bronze."""
+        from shopstream.aws.delivery import Delivery
+
+        return Delivery(self.clients, self.names)
+
+    def notifier(self) -> SnsNotifier:
+        from shopstream.aws.notifier import SnsNotifier
+
+        return SnsNotifier(self.clients, self.names)

@@ -1,0 +1,115 @@
+"""An item of `ports.Tables` as DynamoDB keeps it.
+
+| attribute | holds |
+|---|---|
+| `pk`, `sk` | the keys; an empty one is NUL, since DynamoDB allows no empty keys |
+| `item` | the item: text (S) when it is UTF-8, else binary |
+| `z` | instead of `item`: zlib of it, when the plain one would be too large |
+| `file` | instead of both: the file of the lake that holds it, when that is too large as well |
+| `expires` | when it may go, epoch seconds: the table's TTL attribute |
+| `wait`, `due` | of a timer: what the index `due` finds it by |
+| `spent` | of a budget: the counter, instead of `item` |
+
+All together must stay below 400 KB by DynamoDB's arithmetic (names and values in UTF-8).
+"""
+
+import zlib
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any, TypeAlias
+from zlib import crc32
+
+import msgspec
+
+from shopstream.domain.orders import ITEM_BYTES_MAX
+from shopstream.domain.shoppers import Timer
+
+Attributes: TypeAlias = dict[str, Any]
+"""As the low-level client takes and gives them: `{"pk": {"S": "u1"}, …}`."""
+
+ITEM_FILES = "items/"
+"""Where the lake keeps items that are too large for a table."""
+DUE_BUCKETS = 8
+_EMPTY = "\0"
+_OTHER_BYTES = 256
+"""Room for the names of attributes and the small ones among their values."""
+
+_decode_timer = msgspec.json.Decoder(Timer).decode
+
+
+def key_of(pk: str, sk: str) -> Attributes:
+    return {"pk": {"S": pk or _EMPTY}, "sk": {"S": sk or _EMPTY}}
+
+
+def text_of(attribute: Mapping[str, Any]) -> str:
+    """A key as it was given."""
+    text: str = attribute["S"]
+    return "" if text == _EMPTY else text
+
+
+def attributes_of(
+    table: str,
+    pk: str,
+    sk: str,
+    item: bytes,
+    *,
+    expires: int | None,
+    keep: Callable[[str, bytes], None],
+) -> Attributes:
+    """`item` as attributes. `keep` puts a file into the lake: (name, body)."""
+    attributes = key_of(pk, sk)
+    room = ITEM_BYTES_MAX - _OTHER_BYTES - len(pk.encode()) - len(sk.encode())
+    if len(item) <= room:
+        attributes["item"] = _value(item)
+    elif len(packed := zlib.compress(item, 6)) <= room:
+        attributes["z"] = {"B": packed}
+    else:
+        name = f"{ITEM_FILES}{table}/{sha256(item).hexdigest()}"
+        keep(name, packed)
+        attributes["file"] = {"S": name}
+    if expires is not None:
+        attributes["expires"] = {"N": str(expires)}
+    if table == "timers":
+        timer = _decode_timer(item)
+        attributes["wait"] = {"S": wait_of(timer.user_id, historical=timer.historical)}
+        attributes["due"] = {"N": str(timer.due_us)}
+    return attributes
+
+
+def item_of(attributes: Mapping[str, Any], fetch: Callable[[str], bytes]) -> bytes:
+    """The item that `attributes_of` made attributes of. `fetch` gets a file of the lake."""
+    if found := attributes.get("item"):
+        text = found.get("S")
+        return bytes(found["B"]) if text is None else text.encode()
+    if found := attributes.get("z"):
+        return zlib.decompress(found["B"])
+    if found := attributes.get("file"):
+        return zlib.decompress(fetch(found["S"]))
+    if found := attributes.get("spent"):
+        return str(found["N"]).encode()
+    raise KeyError(f"no item in {sorted(attributes)}")
+
+
+def from_stream(image: Mapping[str, Any]) -> Attributes:
+    """The attributes of an image in a table's stream, where binary values come in base64."""
+    return {
+        name: {"B": b64decode(value["B"])} if isinstance(value.get("B"), str) else value
+        for name, value in image.items()
+    }
+
+
+def _value(item: bytes) -> dict[str, Any]:
+    try:
+        return {"S": item.decode()}
+    except UnicodeDecodeError:
+        return {"B": item}
+
+
+def wait_of(user_id: str, *, historical: bool) -> str:
+    """The partition of the index `due` that a user's timers are in."""
+    return wait_name(crc32(user_id.encode("utf-8", "surrogatepass")) % DUE_BUCKETS, historical)
+
+
+def wait_name(bucket: int, historical: bool) -> str:
+    return f"{'history' if historical else 'live'}#{bucket}"
