@@ -9,9 +9,10 @@ import structlog
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import Busy
 from shopstream.heartbeats import write_heartbeat
-from shopstream.lake.build import BuildReport, build
+from shopstream.lake.build import build
 from shopstream.lake.maintain import maintain_if_due
 from shopstream.lake.plan import Step
+from shopstream.lake.report import BuildReport
 from shopstream.settings import Settings
 from shopstream.stages import land
 from shopstream.stopping import stopped_by_signals

@@ -15,10 +15,11 @@ from shopstream import stages
 from shopstream.domain.landing import NewFile, Range
 from shopstream.engine import open_engine
 from shopstream.events import Entry
-from shopstream.lake.build import BuildReport, build
+from shopstream.lake.build import build
 from shopstream.lake.current import Current, read_current, view_sql
 from shopstream.lake.model import load_models
 from shopstream.lake.plan import Wanted
+from shopstream.lake.report import BuildReport
 from shopstream.local.landed import Landed
 from shopstream.settings import Settings
 

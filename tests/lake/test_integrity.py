@@ -11,9 +11,10 @@ from msgspec import structs
 from tests.lake.real_lake import RealLake, click, offer, order
 
 import shopstream.lake.build as build_module
-from shopstream.lake.build import BuildReport, build
+from shopstream.lake.build import build
 from shopstream.lake.model import load_models, load_sources
 from shopstream.lake.rebuild import rebuild
+from shopstream.lake.report import BuildReport
 from shopstream.lake.staging import Staging
 from shopstream.lake.state import fingerprint
 from shopstream.lake.verify import Processed, verify

@@ -12,8 +12,8 @@ from shopstream.cli.printing import logged, say, show
 from shopstream.leash import end_with
 
 if TYPE_CHECKING:
-    from shopstream.lake.build import BuildReport
     from shopstream.lake.plan import Step, Wanted
+    from shopstream.lake.report import BuildReport
 
 Select = Annotated[
     list[str] | None,

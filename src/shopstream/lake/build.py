@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
 
 from shopstream.engine import open_engine
 from shopstream.lake.duck import connect_duck
@@ -26,6 +25,7 @@ from shopstream.lake.files import TEMP, clear_temp
 from shopstream.lake.inputs import Inputs
 from shopstream.lake.model import Model
 from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted, union
+from shopstream.lake.report import BuildReport, Built
 from shopstream.lake.staging import Staging
 from shopstream.lake.state import LakeState
 from shopstream.settings import Settings
@@ -36,31 +36,6 @@ if TYPE_CHECKING:
     from shopstream.local.builds import Builds
 
 LOCK_WAIT_S = 30.0
-
-
-class Built(Struct, omit_defaults=True, kw_only=True):
-    """What became of one table. `days` are those written anew, `rows` those in them."""
-
-    table: str
-    mode: str
-    days: int = 0
-    rows: int = 0
-    seconds: float = 0.0
-    failures: list[str] = []
-    kept_back: str = ""
-
-
-class BuildReport(Struct, kw_only=True):
-    """A build. `build` is 0 when there was nothing to do; `steps` is the plan."""
-
-    build: int = 0
-    steps: list[Step] = []
-    tables: list[Built] = []
-    seconds: float = 0.0
-
-    @property
-    def failed(self) -> list[str]:
-        return [built.table for built in self.tables if built.failures]
 
 
 def build(

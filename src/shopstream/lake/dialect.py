@@ -4,6 +4,7 @@ sqlglot translates; what it can't know is said here: the types of columns, and w
 names stand for there. All is pure: text in, text out.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -63,6 +64,13 @@ def type_of(kind: str, dialect: Dialect) -> str:
     if built.this in (exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPNTZ):
         built = _TIMESTAMPS[dialect]
     return built.sql(dialect)
+
+
+def hive_type(kind: str) -> str:
+    """A DuckDB type as Glue's catalog and Athena's DDL write it."""
+    built = exp.DataType.build(kind, dialect="duckdb")
+    written = built.sql("hive").lower()
+    return re.sub(r"([,:]) ", r"\1", written)
 
 
 _TIMESTAMPS: Mapping[Dialect, exp.DataType] = {

@@ -6,17 +6,27 @@ more; what depends on it is then built for these as well.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
 
 from shopstream.errors import ConfigError
-from shopstream.lake.model import Model
 
 Days: TypeAlias = frozenset[str] | None
 """ISO dates; None means every day."""
 Mode: TypeAlias = Literal["full", "days", "whole"]
 NO_DAYS: frozenset[str] = frozenset()
+
+
+class Planned(Protocol):
+    """What the plan has to know of a table: its name, how it is built, what it reads."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def build(self) -> str: ...
+    @property
+    def reads(self) -> Sequence[str]: ...
 
 
 class Standing(NamedTuple):
@@ -64,7 +74,7 @@ class Wanted(NamedTuple):
 
 
 def plan(
-    models: Mapping[str, Model], standing: Mapping[str, Standing], wanted: Wanted
+    models: Mapping[str, Planned], standing: Mapping[str, Standing], wanted: Wanted
 ) -> list[Step]:
     """The steps of a build, each after those it reads. Raises ConfigError for an unknown table."""
     chosen = selected(models, wanted.select)
@@ -77,7 +87,7 @@ def plan(
     return list(steps.values())
 
 
-def selected(models: Mapping[str, Model], select: Iterable[str]) -> set[str]:
+def selected(models: Mapping[str, Planned], select: Iterable[str]) -> set[str]:
     """The tables that `select` names; all for none. Raises ConfigError for an unknown one."""
     chosen: set[str] = set()
     for part in select:
@@ -90,7 +100,7 @@ def selected(models: Mapping[str, Model], select: Iterable[str]) -> set[str]:
     return chosen or set(models)
 
 
-def descendants(models: Mapping[str, Model], name: str) -> set[str]:
+def descendants(models: Mapping[str, Planned], name: str) -> set[str]:
     """All tables that are made of this one, directly or not."""
     found: set[str] = set()
     for other, model in models.items():  # each comes after those that it reads
@@ -99,7 +109,7 @@ def descendants(models: Mapping[str, Model], name: str) -> set[str]:
     return found
 
 
-def _step(model: Model, now: Standing, steps: Mapping[str, Step], wanted: Wanted) -> Step | None:
+def _step(model: Planned, now: Standing, steps: Mapping[str, Step], wanted: Wanted) -> Step | None:
     made_of = [steps[name] for name in model.reads if name in steps]
     if wanted.full or not now.published:
         why = "asked for in full" if wanted.full else "not built by this model yet"
@@ -120,7 +130,7 @@ def _step(model: Model, now: Standing, steps: Mapping[str, Step], wanted: Wanted
     return Step(model.name, "days", sorted(days), now.files, _why(now, made_of))
 
 
-def _ranged(model: Model, now: Standing, made_of: Sequence[Step], wanted: Wanted) -> Step | None:
+def _ranged(model: Planned, now: Standing, made_of: Sequence[Step], wanted: Wanted) -> Step | None:
     """A backfill: the days of a range again. `now.days` are those within it that there are."""
     if model.build == "merge":
         if not now.files:

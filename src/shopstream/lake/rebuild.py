@@ -7,11 +7,12 @@ from msgspec import Struct
 
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import ConfigError, DataDirError
-from shopstream.lake.build import BuildReport, build
+from shopstream.lake.build import build
 from shopstream.lake.current import read_current, sync_path
 from shopstream.lake.files import damaged
 from shopstream.lake.model import load_models
 from shopstream.lake.plan import Step, Wanted
+from shopstream.lake.report import BuildReport
 from shopstream.settings import Settings
 
 DAMAGED = "damaged"
