@@ -1,4 +1,4 @@
-"""The command that shows what other engines are given."""
+"""The commands that show what other engines are given."""
 
 from pathlib import Path
 from typing import Annotated
@@ -41,3 +41,25 @@ def lake_compile(
             print(f"-- {model.name}\n{sql}")
     if out:
         say(f"{len(models)} files in {out}")
+
+
+@lake_app.command("catalog")
+def lake_catalog(
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write to this file.")
+    ] = None,
+) -> None:
+    """Write the tables of what lands on AWS as JSON, of which Terraform makes them in Glue.
+
+    \b
+    Examples:
+      $ shopstream lake catalog -o terraform/modules/catalog/catalog.json
+    """
+    from shopstream.lake.landed_tables import catalog_json
+
+    text = catalog_json()
+    if out:
+        out.write_bytes(text)
+        say(f"{out} is written")
+    else:
+        print(text.decode(), end="")

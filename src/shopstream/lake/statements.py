@@ -23,7 +23,7 @@ def named(database: str, table: str) -> str:
 def create_table(model: CompiledModel, database: str, table: str, location: str) -> str:
     """DDL of an Iceberg table with the model's columns, parted by its days."""
     columns = ",\n".join(
-        f"  `{name}` {kind} COMMENT {literal(model.comments.get(name, ''))}"
+        f"  `{name}` {kind} COMMENT {_comment(model.comments.get(name, ''))}"
         for name, kind in model.hive.items()
     )
     parted = f"PARTITIONED BY (`{model.partition}`)\n" if model.partition else ""
@@ -250,6 +250,11 @@ def optimize(database: str, table: str, since: str, column: str) -> str:
 def vacuum(database: str, table: str) -> str:
     """Forget old snapshots and files that nothing needs."""
     return f"VACUUM {named(database, table)}"
+
+
+def _comment(text: str) -> str:
+    """A literal for Athena's DDL, which takes a semicolon for the end and has other escapes."""
+    return literal(text.replace(";", ",").replace("'", "’").replace("\\", "/")[:255])
 
 
 def literal(text: str) -> str:
