@@ -10,6 +10,8 @@ from shopstream.aws.names import Names
 
 if TYPE_CHECKING:
     from shopstream.aws.delivery import Delivery
+    from shopstream.aws.destinations import Destination
+    from shopstream.aws.key_file import S3KeyFile
     from shopstream.aws.lake import S3Lake
     from shopstream.aws.log import AwsLog, KinesisLog, SqsLog
     from shopstream.aws.notifier import SnsNotifier
@@ -81,3 +83,17 @@ class AwsEngine:
         from shopstream.aws.notifier import SnsNotifier
 
         return SnsNotifier(self.clients, self.names)
+
+    def keys(self) -> S3KeyFile:
+        """Where the collector's keys are."""
+        from shopstream.aws.key_file import S3KeyFile
+
+        return S3KeyFile(self.clients, self.names)
+
+    def destination(self, to: str, *, name_topics: bool = False) -> Destination:
+        """Where raw events can be sent: any stream, queue or bucket, ours or not. Raises
+        SourceError for what is no address of one, AwsError when it isn't there.
+        """
+        from shopstream.aws.destinations import open_destination
+
+        return open_destination(self.clients, self.names, to, name_topics=name_topics)

@@ -179,6 +179,27 @@ class DynamoTables:
                 return None
         return self.item(found) if isinstance(found, dict) else self.get(table, pk, sk)
 
+    def swap(self, table: str, pk: str, sk: str, was: bytes, item: bytes) -> bool:
+        """Replace an item if it is `was` by the byte; whether it now is `item`, which it also is
+        when AWS's answer got lost and the call was repeated.
+        """
+        name = self._names.table(table)
+        kept = attributes_of(table, pk, sk, was, expires=None, keep=_keep_nothing)
+        attribute = next(found for found in ("item", "z", "file") if found in kept)
+        dynamodb = self._clients.dynamodb
+        with asked(f"replace an item of {name}"):
+            try:
+                dynamodb.put_item(
+                    TableName=name,
+                    Item=self._attributes(table, pk, sk, item),
+                    ConditionExpression="#item = :was",
+                    ExpressionAttributeNames={"#item": attribute},
+                    ExpressionAttributeValues={":was": kept[attribute]},
+                )
+            except dynamodb.exceptions.ConditionalCheckFailedException:
+                return self.get(table, pk, sk) == item
+        return True
+
     def due_timers(self, until_us: int, historical: bool) -> Iterator[Timer]:
         """Timers that are due by `until_us`, the earliest first."""
         buckets = [self._due(wait_name(n, historical), until_us) for n in range(DUE_BUCKETS)]
@@ -248,6 +269,10 @@ class DynamoTables:
             if not (last := answer.get("LastEvaluatedKey")):
                 return
             start["ExclusiveStartKey"] = last
+
+
+def _keep_nothing(_name: str, _body: bytes) -> None:
+    """For attributes that are only compared with."""
 
 
 def _place(request: Mapping[str, Any]) -> tuple[str, str]:
