@@ -104,7 +104,7 @@ def check(settings: Settings) -> CheckReport:
             continue
         try:
             checkpoints.append(_checkpoint(tables))
-            cells.update(Ledger(tables).cells)
+            cells.update(Ledger(tables.scan("ledger")).cells)
             _count_tables(tables, found)
             _count_orders(tables, engine, orders)
             archived_to.append(_waiting_offers(tables))

@@ -157,6 +157,26 @@ class Tables(Protocol):
     def close(self) -> None: ...
 
 
+class Items(Tables, Protocol):
+    """Keyed items that many writers share, each of whom may be started twice or die half way.
+
+    What `put`, `put_new` and `swap` have written, every later `get` and `query` sees. A batch is
+    not atomic here: after a crash any part of it may have been written.
+    """
+
+    def put_new(self, table: str, pk: str, sk: str, item: bytes) -> bytes | None:
+        """Put an item unless there is one: None when it was put, else what is there.
+
+        Of writers that do so at once exactly one succeeds. One that was sent twice, because its
+        answer got lost, may be told of its own item.
+        """
+        ...
+
+    def swap(self, table: str, pk: str, sk: str, was: bytes, item: bytes) -> bool:
+        """Replace an item if it is `was` by the byte; whether it now is `item`."""
+        ...
+
+
 class Notifier(Protocol):
     """Where alerts go."""
 

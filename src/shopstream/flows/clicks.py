@@ -267,7 +267,7 @@ class Clicks:
         touched = self._touched
 
         def arm(timer: Timer) -> None:
-            self._timers.arm(timer, work)
+            self._timers.arm(timer, work.batch)
 
         for at_us, click, person, stored in arrived:
             if stored is None:
@@ -306,8 +306,11 @@ class Clicks:
         self, user_id: str, at_us: int, budget: Budget, work: Work, *, historical: bool
     ) -> None:
         """Fire what an absence has made due that ends only now, in the same row."""
-        for timer in self._timers.due_of(user_id, at_us, historical=historical, work=work):
-            self.fire(timer, budget, work)
+        due_of = self._timers.due_of
+        # Again, since a timer that was woken too early may come again before this event.
+        while due := due_of(user_id, at_us, historical=historical, batch=work.batch):
+            for timer in due:
+                self.fire(timer, budget, work)
 
     def fire(self, timer: Timer, budget: Budget, work: Work) -> None:
         """A timer is due: make the offer, wait on, or let it be."""
@@ -316,7 +319,7 @@ class Clicks:
         if isinstance(outcome, Offer):
             work.offer(outcome)
         elif outcome is not None:
-            self._timers.arm(outcome, work)
+            self._timers.arm(outcome, work.batch)
 
     def finish(self, work: Work) -> None:
         """Write each touched user's new events as one item, historical ones as another."""

@@ -1,30 +1,24 @@
 """One shard's processor: log rows in, one batch of effects out, with the checkpoint in it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 import msgspec
 
 from shopstream.domain.offers import RuleSet
-from shopstream.domain.validation import units_of
 from shopstream.errors import ShopstreamError
-from shopstream.events import Entry, Failure, Rejection
+from shopstream.events import Entry
 from shopstream.flows.archive import Archive
-from shopstream.flows.carts import CartLines
 from shopstream.flows.clicks import Clicks
-from shopstream.flows.orders import Orders
+from shopstream.flows.entries import Entries
 from shopstream.flows.people import People
 from shopstream.flows.retention import forget_expired
-from shopstream.flows.stock import StockLevels
 from shopstream.flows.timers import Timers
-from shopstream.flows.translate import translate
 from shopstream.flows.tries import TRIES_MAX, Tries
-from shopstream.flows.work import RESOLVED, Feed, FlowConfig, Ledger, QuarantineRecord, Work
+from shopstream.flows.work import Feed, FlowConfig, Ledger, Work
 from shopstream.ports import Lake, Row, Tables
 
 _encode = msgspec.json.Encoder().encode
-_decode_record = msgspec.json.Decoder(QuarantineRecord).decode
-_decode_rejection = msgspec.json.Decoder(Rejection).decode
 _NOT_POISON = (ShopstreamError, OSError, MemoryError)
 """What is the machine's fault, not the event's."""
 SWEEP_US = 10_000_000
@@ -107,9 +101,9 @@ class Processor:
         tables, config = self._tables, self.config
         stored = tables.get("state", "checkpoint")
         self.checkpoint = _decode_checkpoint(stored) if stored else Checkpoint()
-        self.ledger = Ledger(tables)
+        self.ledger = Ledger(tables.scan("ledger"))
         self._people = People(tables, self._rules, config.cached_events_max)
-        self._timers = Timers(tables)
+        self._timers = Timers(item for _, _, item in tables.scan("timers"))
         self._budgets = Budgets(tables, config)
         self._alert_feed = Feed(tables, "alert_feed", config.shard)
         self._archive_feed = Feed(tables, "archive_feed", config.shard)
@@ -117,15 +111,7 @@ class Processor:
             tables, self._lake, self._archive_feed, config.shard, config.archive_ttl_us
         )
         self._clicks = Clicks(tables, self._people, self._timers, self._rules, config)
-        self._orders = Orders(tables, self._lake, self._clicks, config)
-        self._stock = StockLevels(tables, self._clicks, config)
-        self._carts = CartLines(self._clicks, config)
-        self._take: dict[str, Callable[[Entry, Work], None]] = {
-            "clicks": self._clicks.take,
-            "orders": self._orders.take,
-            "stock": self._stock.take,
-            "carts": self._carts.take,
-        }
+        self._entries = Entries(tables, self._lake, self._clicks, config)
 
     def process(self, rows: list[Row], now_us: int) -> None:
         """Process `rows`, which follow the checkpoint; when this returns they are committed.
@@ -160,28 +146,17 @@ class Processor:
                 if self._tries.again(row.position, n - 1):
                     self._row([entry], 0, work)
                 else:
-                    self._give_up(entry, f"the process ended {TRIES_MAX} times at it", work)
+                    self._entries.give_up(entry, f"the process ended {TRIES_MAX} times at it", work)
             except _NOT_POISON:
                 raise
             except Exception as e:  # noqa: BLE001  # poison: whatever it raises
                 self._load()
                 work = self._work(now_us)
-                self._give_up(entry, f"{type(e).__name__}: {e}", work)
+                self._entries.give_up(entry, f"{type(e).__name__}: {e}", work)
             self._commit(work, row.position, n)
         work = self._work(now_us)
         self._row([], row.watermark_us, work)
         self._commit(work, row.next, 0)
-
-    def _give_up(self, entry: Entry, why: str, work: Work) -> None:
-        wanted = f"an event that can be processed ({why})"[:500]
-        failure = Failure("poison", "event", "this event", wanted)
-        units = units_of(entry.topic, entry.events[0], entry.on_bad_line)
-        if entry.dialect == "resolved":
-            units = 0
-        rejection = Rejection(
-            topic=entry.topic, failures=[failure], raw=entry.events[0], units=units
-        )
-        self._clicks.quarantine(rejection, entry, 0, work)
 
     def _work(self, now_us: int) -> Work:
         work = Work(self._tables, self.ledger, self.config, f"{self.checkpoint.batches:020d}")
@@ -193,34 +168,12 @@ class Processor:
         received_us = 0
         for entry in entries:
             received_us = max(received_us, entry.received_us)
-            if entry.dialect == "rejected":
-                self._refuse(entry, work)
-            elif entry.dialect == "resolved":
-                self._resolve(entry, work)
-            elif entry.dialect == "shopstream":
-                self._take[entry.topic](entry, work)
-            else:
-                for translated in translate(entry, work, self._clicks.quarantine):
-                    self._take[translated.topic](translated, work)
+            self._entries.take(entry, work)
         live_us, history_us = self._clicks.apply(work, self._budgets)
         at = self.checkpoint
         at.live_us = max(at.live_us, min(live_us, received_us))
         at.history_us = max(at.history_us, watermark_us or history_us)
         self._fire(work)
-
-    def _refuse(self, entry: Entry, work: Work) -> None:
-        for n, raw in enumerate(entry.events):
-            self._clicks.quarantine(_decode_rejection(raw), entry, n, work)
-
-    def _resolve(self, entry: Entry, work: Work) -> None:
-        """Mark rejections that were replayed. One that has expired meanwhile needs no mark."""
-        for rejection_id in entry.events:
-            sk = rejection_id.decode().partition("-")[2]
-            if (item := self._tables.get("quarantine", entry.topic, sk)) is not None:
-                record = _decode_record(item)
-                record.resolved_us = entry.received_us
-                work.put("quarantine", entry.topic, sk, _encode(record))
-                work.count(entry.topic, record.source, RESOLVED, record.rejection.units)
 
     def _fire(self, work: Work, clock_us: int = 0, at_most: int = 2**63) -> int:
         """Fire what is due at the watermarks; returns how many timers fired.
@@ -232,7 +185,7 @@ class Processor:
         fired = 0
         for historical, due_us in ((False, max(at.live_us, clock_us)), (True, at.history_us)):
             while fired < at_most:
-                timer = self._timers.next_due(due_us, historical=historical, work=work)
+                timer = self._timers.next_due(due_us, historical=historical, batch=work.batch)
                 if timer is None:
                     break
                 self._clicks.fire(timer, self._budgets, work)
@@ -241,8 +194,7 @@ class Processor:
 
     def _commit(self, work: Work, position: int, done: int, *, force_archive: bool = False) -> None:
         self._clicks.finish(work)
-        self._orders.finish()
-        self._stock.finish()
+        self._entries.finish()
         self._budgets.write(work)
         self._archive.settle(work)
         work.finish(self._alert_feed, self._archive_feed)

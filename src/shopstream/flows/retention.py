@@ -80,4 +80,4 @@ def _forget_users(
         )
         if next(left, None) is None:
             work.delete("users", user_id, "")
-            timers.forget(user_id, work)
+            timers.forget(user_id, work.batch)

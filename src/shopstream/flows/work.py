@@ -1,6 +1,6 @@
 """What one micro-batch will write, and the counts that must add up."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -43,13 +43,14 @@ class Ledger:
     """Cumulative counts of this shard: (topic, source, outcome) -> units.
 
     For each topic and source: received (the log counts it) + derived = accepted + duplicate +
-    quarantined. Outcomes of quarantine carry their reason: `quarantined:price`.
+    quarantined. Outcomes of quarantine carry their reason: `quarantined:price`. `stored` are the
+    items that an earlier ledger wrote: (partition key, sort key, item).
     """
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, stored: Iterable[tuple[str, str, bytes]] = ()) -> None:
         self.cells: dict[tuple[str, str, str], int] = {}
         self._changed: set[tuple[str, str, str]] = set()
-        for topic, sk, item in tables.scan("ledger"):
+        for topic, sk, item in stored:
             source, outcome = sk.split("\x1f")
             self.cells[topic, source, outcome] = int(item)
 
