@@ -87,9 +87,11 @@ class Clients:
     @cached_property
     def session(self) -> Session:
         """What all clients are made of; hooks registered here see the calls of later clients."""
-        from botocore.session import get_session
+        from botocore.session import Session
 
-        return get_session()
+        # botocore alone would not take AWS_REGION, which Terraform and the other SDKs do.
+        region = ("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], None, None)
+        return Session({"region": region})
 
     @cached_property
     def kinesis(self) -> KinesisClient:
