@@ -13,17 +13,14 @@ import msgspec
 from msgspec import Struct
 
 from shopstream.domain.failures import shown
-from shopstream.engine import Engine, open_engine
+from shopstream.engine import Engine, open_aws_engine, open_engine
 from shopstream.errors import ConfigError, DataDirError
-from shopstream.events import Entry
-from shopstream.feed import Feed, open_feed
-from shopstream.flows.replaying import ensure_askable, entries_of, mend, rejections
+from shopstream.feed import open_feed
+from shopstream.flows.replaying import ReplayReport, ensure_askable, rejections, replay_all
 from shopstream.flows.work import QuarantineRecord
 from shopstream.ports import Tables
 from shopstream.settings import Settings
 from shopstream.stages import settle
-
-REPLAY_EVENTS = 500
 
 
 class ReasonCount(Struct):
@@ -34,17 +31,6 @@ class ReasonCount(Struct):
     events: int
     units: int
     resolved: int
-
-
-class ReplayReport(Struct):
-    """What a replay did, or with `dry_run` would do."""
-
-    matched: int
-    replayed: int
-    already_resolved: int
-    not_replayable: int
-    dry_run: bool
-    examples: list[dict[str, str]]
 
 
 def summary(settings: Settings) -> list[ReasonCount]:
@@ -109,59 +95,21 @@ def replay(
 
     What comes of them is historical unless `live`. Raises ConfigError for an unknown `where` key.
     """
-    report = ReplayReport(0, 0, 0, 0, dry_run, [])
     records = _records(settings, where)
     if dry_run:
-        for record in records:
-            _mend(record, set_fields, report)
-        return report
+        return replay_all(records, set_fields, None, now_us=_now_us)
     with open_feed(settings) as feed:
-        batch: list[Entry] = []
-        progress: dict[str, int] = {}
-        for record in records:
-            raw = None if _replayed(record, feed, report) else _mend(record, set_fields, report)
-            if raw is not None:
-                batch += entries_of(record, raw, time.time_ns() // 1000, live=live)
-                progress[f"replay:{record.id}"] = 1
-            if len(batch) >= REPLAY_EVENTS:
-                feed.append(batch, progress=progress)
-                batch, progress = [], {}
-        if batch:
-            feed.append(batch, progress=progress)
+        report = replay_all(records, set_fields, feed, now_us=_now_us, live=live)
         direct = feed.direct
     settle(settings, direct=direct)
     return report
 
 
-def _replayed(record: QuarantineRecord, feed: Feed, report: ReplayReport) -> bool:
-    if not feed.progress(f"replay:{record.id}"):
-        return False
-    report.matched += 1
-    report.already_resolved += 1
-    return True
-
-
-def _mend(
-    record: QuarantineRecord, set_fields: Mapping[str, str], report: ReplayReport
-) -> bytes | None:
-    """The bytes to replay; None when it was replayed before or there is no JSON to mend."""
-    report.matched += 1
-    if record.resolved_us:
-        report.already_resolved += 1
-        return None
-    raw = mend(record, set_fields)
-    if raw is None:
-        report.not_replayable += 1
-        return None
-    report.replayed += 1
-    if len(report.examples) < 3:
-        report.examples.append({"id": record.id, "event": shown(raw)})
-    return raw
-
-
 def _records(settings: Settings, where: Mapping[str, str]) -> Iterator[QuarantineRecord]:
     """Those that match, one at a time: a quarantine may be larger than memory."""
     ensure_askable(where)
+    if settings.engine == "aws":
+        return rejections(open_aws_engine(settings).tables(), where)
     return _read_records(open_engine(settings, create=False), where)
 
 
@@ -175,3 +123,7 @@ def _read_records(engine: Engine, where: Mapping[str, str]) -> Iterator[Quaranti
             yield from rejections(tables, where)
         finally:
             tables.close()
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from shopstream.domain.rule import Rule
     from shopstream.events import Offer
+    from shopstream.flows.replaying import ReplayReport
     from shopstream.ledger import CheckReport
     from shopstream.monitoring import Standing
-    from shopstream.quarantine import ReplayReport
 
 Rows = Sequence[Mapping[str, Any]]
 SHORT = 12

@@ -46,6 +46,7 @@ class Collector:
         )
         self.writer = Writer(
             log,
+            end=log.end(),
             queue_events_max=settings.queue_events_max,
             make_entry=entries.accepted,
             on_broken=on_broken,

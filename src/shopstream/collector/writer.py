@@ -16,7 +16,7 @@ import structlog
 from shopstream.collector.refusal import Refusal
 from shopstream.errors import LogBroken, LogFull
 from shopstream.events import Entry
-from shopstream.ports import Log
+from shopstream.ports import AppendLog
 
 MIB = 1024 * 1024
 GROUP_EVENTS_MAX = 50_000
@@ -52,12 +52,15 @@ _NO_PROGRESS: Mapping[str, int] = {}
 
 
 class Writer:
-    """Group commit. All methods but `run_job` are called on the event loop's thread."""
+    """Group commit. All methods but `run_job` are called on the event loop's thread. `end` is the
+    position after what the log holds, where it has positions.
+    """
 
     def __init__(
         self,
-        log: Log,
+        log: AppendLog,
         *,
+        end: int = 0,
         queue_events_max: int,
         make_entry: Callable[[Kind, list[bytes], int], Entry],
         on_broken: Callable[[LogBroken], None],
@@ -75,7 +78,7 @@ class Writer:
         self.appends = 0
         self.appended_events = 0
         self.append_s = 0.0
-        self.end = log.end()
+        self.end = end
         self.full: LogFull | None = None
         self.broken: LogBroken | None = None
 

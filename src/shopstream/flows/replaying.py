@@ -4,22 +4,94 @@ A replayed rejection goes in again under the source `replay`, together with an e
 resolved. So replaying twice is as good as once, on every engine.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
-from shopstream.domain.failures import UNREADABLE
+from shopstream.domain.failures import UNREADABLE, shown
 from shopstream.domain.validation import units_of
 from shopstream.errors import ConfigError
 from shopstream.events import TOPICS, Entry, OnBadLine
 from shopstream.flows.work import QuarantineRecord
-from shopstream.ports import Tables
+from shopstream.ports import AppendLog, Tables
 
 WHERE = ("topic", "reason", "source", "origin", "field", "id")
 """What rejections can be asked for by."""
 
+BATCH_ENTRIES = 500
+"""Appended at once."""
+
 _decode = msgspec.json.Decoder(QuarantineRecord).decode
+
+
+class ReplayReport(Struct):
+    """What a replay did, or with `dry_run` would do. `finished` is false when time ran out first:
+    the same replay again goes on.
+    """
+
+    matched: int
+    replayed: int
+    already_resolved: int
+    not_replayable: int
+    dry_run: bool
+    examples: list[dict[str, str]]
+    finished: bool = True
+
+
+def replay_all(
+    records: Iterable[QuarantineRecord],
+    set_fields: Mapping[str, str],
+    log: AppendLog | None,
+    *,
+    now_us: Callable[[], int],
+    live: bool = False,
+    in_time: Callable[[], bool] = lambda: True,
+) -> ReplayReport:
+    """Append `records` again, with `set_fields` (dotted paths) put in first; only count them when
+    there is no `log`. What comes of them is historical unless `live`.
+
+    That a rejection was replayed is noted with its append, so a replay that is cut off and begun
+    again repeats nothing.
+    """
+    report = ReplayReport(0, 0, 0, 0, log is None, [])
+    batch: list[Entry] = []
+    progress: dict[str, int] = {}
+    for record in records:
+        if not in_time():
+            report.finished = False
+            break
+        raw = _to_replay(record, set_fields, log, report)
+        if raw is not None and log is not None:
+            batch += entries_of(record, raw, now_us(), live=live)
+            progress[f"replay:{record.id}"] = 1
+            if len(batch) >= BATCH_ENTRIES:
+                log.append(batch, progress=progress)
+                batch, progress = [], {}
+    if batch and log is not None:
+        log.append(batch, progress=progress)
+    return report
+
+
+def _to_replay(
+    record: QuarantineRecord,
+    set_fields: Mapping[str, str],
+    log: AppendLog | None,
+    report: ReplayReport,
+) -> bytes | None:
+    """The bytes to replay; None when it was replayed before or there is no JSON to mend."""
+    report.matched += 1
+    if record.resolved_us or (log is not None and log.progress(f"replay:{record.id}")):
+        report.already_resolved += 1
+        return None
+    raw = mend(record, set_fields)
+    if raw is None:
+        report.not_replayable += 1
+        return None
+    report.replayed += 1
+    if len(report.examples) < 3:
+        report.examples.append({"id": record.id, "event": shown(raw)})
+    return raw
 
 
 def ensure_askable(where: Mapping[str, str]) -> None:
