@@ -5,7 +5,7 @@
 # Silver and gold are Iceberg tables; who builds them registers them in this database.
 
 locals {
-  given = var.tables == null ? jsondecode(file("${path.module}/catalog.json")) : var.tables
+  given = jsondecode(var.tables == null ? file("${path.module}/catalog.json") : jsonencode(var.tables))
   projected = {
     dt   = { type = "date", format = "yyyy-MM-dd", interval = "1", "interval.unit" = "DAYS" }
     hour = { type = "integer", range = "0,23", digits = "2" }

@@ -52,7 +52,8 @@ locals {
     } if function.iterator_age
   }
 
-  errors = var.free_tier_only ? {
+  # Lambda counts a batch of which some failed as a success: what failed in it is in the logs.
+  any_error = {
     "${var.prefix}-function-errors" = {
       says       = "A function logged an error, ran out of time or died."
       namespace  = var.prefix
@@ -63,7 +64,9 @@ locals {
       period     = 5 * local.minute
       of         = 1
     }
-    } : {
+  }
+
+  errors = {
     for name, function in var.functions : "${name}-errors" => {
       says       = "${name} failed. Its batch is retried, then set aside in the failures queue."
       namespace  = "AWS/Lambda"
@@ -77,7 +80,7 @@ locals {
   }
 
   # Without a dimension Lambda counts the account's: what throttles is the account's concurrency.
-  throttles = var.free_tier_only ? {
+  any_throttle = {
     "${var.prefix}-throttles" = {
       says       = "Lambda throttles functions of this account: ask for more concurrency."
       namespace  = "AWS/Lambda"
@@ -88,7 +91,9 @@ locals {
       period     = 5 * local.minute
       of         = 3
     }
-    } : {
+  }
+
+  throttles = {
     for name, function in var.functions : "${name}-throttles" => {
       says       = "${name} is throttled: its reserved concurrency, or the account's, is used up."
       namespace  = "AWS/Lambda"
@@ -114,7 +119,7 @@ locals {
     } if !var.free_tier_only || delivery.vital
   }
 
-  undelivered = var.free_tier_only ? {
+  any_undelivered = {
     "${var.prefix}-delivery-errors" = {
       says       = "Firehose could not deliver to bronze: see its log groups."
       namespace  = var.prefix
@@ -125,7 +130,9 @@ locals {
       period     = 5 * local.minute
       of         = 1
     }
-    } : {
+  }
+
+  undelivered = {
     for stream, delivery in var.delivery : "${stream}-success" => {
       says       = "Firehose failed to deliver some of ${stream} to bronze; it retries for a day."
       namespace  = "AWS/Firehose"
@@ -152,7 +159,11 @@ locals {
   }
 
   alarms = merge(
-    local.dead, local.waiting, local.behind, local.errors, local.throttles, local.stale, local.undelivered, local.full
+    local.dead, local.waiting, local.behind, local.stale, local.full, local.any_error, local.any_undelivered,
+    { for name, alarm in local.any_throttle : name => alarm if var.free_tier_only },
+    { for name, alarm in local.errors : name => alarm if !var.free_tier_only },
+    { for name, alarm in local.throttles : name => alarm if !var.free_tier_only },
+    { for name, alarm in local.undelivered : name => alarm if !var.free_tier_only },
   )
 }
 
@@ -172,6 +183,13 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   treat_missing_data  = "notBreaching"
   alarm_actions       = [var.topic_arn]
   ok_actions          = [var.topic_arn]
+
+  lifecycle {
+    precondition {
+      condition     = !var.free_tier_only || length(local.alarms) <= 10
+      error_message = "${length(local.alarms)} alarms, and CloudWatch gives ten for free: watch fewer queues and streams, or set free_tier_only to false."
+    }
+  }
 }
 
 # Told by the alarms themselves: this one has the state of all for a page, a pager or a deployment.

@@ -22,6 +22,7 @@ locals {
 }
 
 resource "aws_wafv2_web_acl" "this" {
+  #checkov:skip=CKV_AWS_192:AWSManagedRulesKnownBadInputsRuleSet is among the groups above; dynamic blocks are not seen
   name        = "${var.prefix}-collector"
   description = "Before the collector: managed rules and a limit per address."
   scope       = "REGIONAL"

@@ -1,0 +1,156 @@
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_region" {
+    defaults = { name = "eu-central-1" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/shop-crawler" }
+  }
+}
+
+variables {
+  prefix  = "shop"
+  lake    = { bucket = "shop-lake", arn = "arn:aws:s3:::shop-lake" }
+  archive = { bucket = "shop-offers", arn = "arn:aws:s3:::shop-offers" }
+  tables = {
+    bronze_clicks = {
+      description = "Clicks."
+      in          = "lake"
+      prefix      = "bronze/clicks/"
+      partitions  = ["dt", "hour"]
+      columns     = [{ name = "position", type = "bigint", comment = "Place." }]
+    }
+    archive_offers = {
+      description = "Offers."
+      in          = "archive"
+      prefix      = "offers"
+      partitions  = ["dt"]
+      columns     = [{ name = "offer_id", type = "string", comment = "Which." }]
+      first_day   = "2000-01-01"
+    }
+  }
+}
+
+run "partitions_are_worked_out_and_not_crawled" {
+  command = plan
+
+  assert {
+    condition     = aws_glue_catalog_table.landed["bronze_clicks"].parameters["projection.enabled"] == "true"
+    error_message = "Partitions are not projected."
+  }
+  assert {
+    condition     = aws_glue_catalog_table.landed["bronze_clicks"].parameters["storage.location.template"] == "s3://shop-lake/bronze/clicks/dt=$${dt}/hour=$${hour}/"
+    error_message = "The template is not where Firehose writes."
+  }
+  assert {
+    condition     = aws_glue_catalog_table.landed["bronze_clicks"].parameters["projection.dt.range"] == "2026-01-01,NOW"
+    error_message = "Days that can't have landed are looked at, or ones that can are not."
+  }
+  assert {
+    condition     = aws_glue_catalog_table.landed["bronze_clicks"].parameters["projection.hour.digits"] == "2"
+    error_message = "Hours have two digits in a path."
+  }
+  assert {
+    condition     = [for key in aws_glue_catalog_table.landed["bronze_clicks"].partition_keys : key.name] == ["dt", "hour"]
+    error_message = "Partitions are not those of the paths."
+  }
+}
+
+run "a_table_may_be_in_the_archive_and_begin_earlier" {
+  command = plan
+
+  assert {
+    condition     = aws_glue_catalog_table.landed["archive_offers"].parameters["storage.location.template"] == "s3://shop-offers/offers/dt=$${dt}/"
+    error_message = "Offers are looked for elsewhere than they are."
+  }
+  assert {
+    condition     = aws_glue_catalog_table.landed["archive_offers"].parameters["projection.dt.range"] == "2000-01-01,NOW"
+    error_message = "Offers that history made are not found."
+  }
+  assert {
+    condition     = !can(aws_glue_catalog_table.landed["archive_offers"].parameters["projection.hour.type"])
+    error_message = "There is no hour in these paths."
+  }
+}
+
+run "a_line_that_cannot_be_read_is_an_error" {
+  command = plan
+
+  assert {
+    condition     = aws_glue_catalog_table.landed["bronze_clicks"].storage_descriptor[0].ser_de_info[0].parameters["ignore.malformed.json"] == "false"
+    error_message = "Lines would be lost in silence."
+  }
+}
+
+run "crawlers_wait_until_somebody_starts_them" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for crawler in aws_glue_crawler.this : crawler.schedule == null])
+    error_message = "A crawler runs, and costs, by itself."
+  }
+  assert {
+    condition     = toset(keys(aws_glue_crawler.this)) == toset(["bronze", "archive", "gold"])
+    error_message = "A crawler is missing."
+  }
+  assert {
+    condition     = alltrue([for crawler in aws_glue_crawler.this : startswith(crawler.table_prefix, "crawled_")])
+    error_message = "A crawler could change a table that builds read."
+  }
+}
+
+run "crawlers_run_when_told" {
+  command = plan
+  variables {
+    crawler_schedule = "cron(0 3 * * ? *)"
+  }
+
+  assert {
+    condition     = alltrue([for crawler in aws_glue_crawler.this : crawler.schedule == "cron(0 3 * * ? *)"])
+    error_message = "The schedule is not passed on."
+  }
+}
+
+run "the_tables_are_the_packages_own_unless_others_are_given" {
+  command = plan
+  variables {
+    tables = null
+  }
+
+  assert {
+    condition     = length(setsubtract(["bronze_clicks", "bronze_orders", "bronze_carts", "bronze_stock", "bronze_quarantine", "archive_offers"], output.table_names)) == 0
+    error_message = "A topic has no table."
+  }
+}
+
+run "a_bucket_that_is_not_there_is_refused" {
+  command = plan
+  variables {
+    tables = { lost = { description = "", in = "elsewhere", prefix = "", partitions = [], columns = [] } }
+  }
+  expect_failures = [var.tables]
+}
+
+run "a_partition_that_cannot_be_projected_is_refused" {
+  command = plan
+  variables {
+    tables = { lost = { description = "", in = "lake", prefix = "", partitions = ["country"], columns = [] } }
+  }
+  expect_failures = [var.tables]
+}
+
+run "a_database_that_needs_quotes_is_refused" {
+  command = plan
+  variables {
+    database = "Shop-Tables"
+  }
+  expect_failures = [var.database]
+}

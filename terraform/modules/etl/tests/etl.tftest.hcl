@@ -1,0 +1,123 @@
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_region" {
+    defaults = { name = "eu-central-1" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/shop-build" }
+  }
+}
+
+variables {
+  prefix         = "shop"
+  script_file    = "./versions.tf"
+  package_file   = "./variables.tf"
+  artifacts      = { bucket = "shop-artifacts", arn = "arn:aws:s3:::shop-artifacts" }
+  lake           = { bucket = "shop-lake", arn = "arn:aws:s3:::shop-lake" }
+  archive        = { bucket = "shop-offers", arn = "arn:aws:s3:::shop-offers" }
+  database       = "ecommerce_analytics_db"
+  python_modules = ["msgspec==0.20.0", "zstandard==0.25.0"]
+}
+
+run "it_is_one_spark_job_of_glue_5_that_ends" {
+  command = plan
+
+  assert {
+    condition     = aws_glue_job.build.glue_version == "5.0"
+    error_message = "The models are tested on Spark 3.5, which is Glue 5."
+  }
+  assert {
+    condition     = aws_glue_job.build.execution_property[0].max_concurrent_runs == 1
+    error_message = "Two builds at once undo each other's commits."
+  }
+  assert {
+    condition     = aws_glue_job.build.timeout == 60
+    error_message = "A run that hangs would cost for two days."
+  }
+}
+
+run "its_tables_are_in_glues_catalog" {
+  command = plan
+
+  assert {
+    condition     = strcontains(aws_glue_job.build.default_arguments["--conf"], "spark.sql.catalog.glue_catalog.catalog-impl=org.apache.iceberg.aws.glue.GlueCatalog")
+    error_message = "Athena would not find what the job builds."
+  }
+  assert {
+    condition     = length(split(" --conf ", aws_glue_job.build.default_arguments["--conf"])) == 5
+    error_message = "Glue takes several settings as one argument, with --conf between them."
+  }
+  assert {
+    condition     = aws_glue_job.build.default_arguments["--bronze"] == "s3://shop-lake/bronze"
+    error_message = "The job reads elsewhere than Firehose writes."
+  }
+  assert {
+    condition     = aws_glue_job.build.default_arguments["--additional-python-modules"] == "msgspec==0.20.0,zstandard==0.25.0"
+    error_message = "The package would miss what it needs."
+  }
+}
+
+run "an_argument_of_the_users_replaces_ours" {
+  command = plan
+  variables {
+    arguments = { "--select" = "gold_funnel", "--bronze" = "s3://other/bronze" }
+  }
+
+  assert {
+    condition     = aws_glue_job.build.default_arguments["--select"] == "gold_funnel" && aws_glue_job.build.default_arguments["--bronze"] == "s3://other/bronze"
+    error_message = "Arguments are not passed on."
+  }
+}
+
+run "without_a_schedule_it_never_runs_by_itself" {
+  command = plan
+
+  assert {
+    condition     = length(aws_glue_trigger.build) == 0
+    error_message = "The job would run, and cost."
+  }
+}
+
+run "with_a_schedule_it_does" {
+  command = plan
+  variables {
+    schedule = "cron(5 * * * ? *)"
+  }
+
+  assert {
+    condition     = aws_glue_trigger.build[0].schedule == "cron(5 * * * ? *)" && aws_glue_trigger.build[0].type == "SCHEDULED"
+    error_message = "The schedule is not passed on."
+  }
+}
+
+run "a_key_of_ours_encrypts_data_logs_and_bookmarks" {
+  command = plan
+  variables {
+    kms_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+  }
+
+  assert {
+    condition = (
+      aws_glue_security_configuration.job.encryption_configuration[0].s3_encryption[0].s3_encryption_mode == "SSE-KMS"
+      && aws_glue_security_configuration.job.encryption_configuration[0].cloudwatch_encryption[0].cloudwatch_encryption_mode == "SSE-KMS"
+      && aws_glue_security_configuration.job.encryption_configuration[0].job_bookmarks_encryption[0].job_bookmarks_encryption_mode == "CSE-KMS"
+    )
+    error_message = "Something is not encrypted with the key."
+  }
+}
+
+run "a_requirement_without_a_version_is_refused" {
+  command = plan
+  variables {
+    python_modules = ["msgspec"]
+  }
+  expect_failures = [var.python_modules]
+}
