@@ -1,7 +1,7 @@
 """A way into the log for commands: the log itself, or the running collector that writes it.
 
 Only one process may write the log. When that is a collector, entries go to its internal endpoint,
-which answers after they are durable.
+which answers after they are durable. On AWS anyone may append.
 """
 
 import json
@@ -14,12 +14,12 @@ from typing import Protocol, Self
 import httpx
 import msgspec
 
-from shopstream.engine import Engine, open_engine
+from shopstream.engine import Engine, open_aws_engine, open_engine
 from shopstream.errors import Busy, LogFull, NotRunning
 from shopstream.events import Entry
 from shopstream.heartbeats import alive, read_heartbeats
 from shopstream.patience import BUSY_STATUSES, wait_s
-from shopstream.ports import Log
+from shopstream.ports import AppendLog
 from shopstream.settings import Settings
 
 PATIENCE_S = 300.0
@@ -32,14 +32,16 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Feed(Protocol):
-    """Takes entries and makes them durable. `direct`: this process writes the log itself."""
+    """Takes entries and makes them durable. `direct`: this process is the only one that writes the
+    log, so that nothing else processes what it appends.
+    """
 
     direct: bool
 
     def append(self, entries: Sequence[Entry], progress: Mapping[str, int] | None = None) -> int:
         """Make the entries durable, all or none, exactly once, and return the position after
         them. `progress` is stored with them. Without `progress` an answer that got lost may make
-        them arrive twice; events then need ids.
+        them arrive twice; events then need ids. On AWS: see `ports.AppendLog`.
 
         Raises LogFull or NotRunning; nothing is lost, the same append may be tried again.
         """
@@ -62,11 +64,14 @@ class Feed(Protocol):
 
 
 def open_feed(settings: Settings, *, direct: bool = True) -> Feed:
-    """The feed of `settings.data_dir`, which is made when it isn't there. Without `direct` the log
-    is left to the collector, also when none holds it now.
+    """The feed of the engine that the settings ask for: of `settings.data_dir`, which is made when
+    it isn't there, or of AWS. Without `direct` the log of a data directory is left to the
+    collector, also when none holds it now.
 
     Raises NotRunning when another process holds the log but no collector answers.
     """
+    if settings.engine == "aws":
+        return DirectFeed(open_aws_engine(settings).write_log(), direct=False)
     engine = open_engine(settings)
     if not direct:
         return CollectorFeed(engine)
@@ -93,11 +98,10 @@ class _Closing(ABC):
 
 
 class DirectFeed(_Closing):
-    """Appends to the log, of which this process is the writer until `close`."""
+    """Appends to the log, of which this process is the writer until `close`; on AWS one of many."""
 
-    direct = True
-
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: AppendLog, *, direct: bool = True) -> None:
+        self.direct = direct
         self._log = log
 
     def append(self, entries: Sequence[Entry], progress: Mapping[str, int] | None = None) -> int:

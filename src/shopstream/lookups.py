@@ -6,8 +6,9 @@ import msgspec
 
 from shopstream.domain.explain import Explanation
 from shopstream.domain.failures import micros
+from shopstream.domain.offers import RuleSet
 from shopstream.domain.partition import shard_of_key
-from shopstream.engine import Engine, open_engine
+from shopstream.engine import open_aws_engine, open_engine
 from shopstream.events import Offer
 from shopstream.flows.people import stored_clicks
 from shopstream.ports import Tables
@@ -19,7 +20,7 @@ _decode_offer = msgspec.json.Decoder(Offer).decode
 
 def offers_of(settings: Settings, user_id: str) -> list[Offer]:
     """All offers stored for a user, newest first: held-out, moot and historical ones too."""
-    tables = _tables_of(open_engine(settings, create=False), user_id)
+    tables = _tables_of(settings, user_id)
     try:
         found = [_decode_offer(item) for _, item in tables.query("offers", user_id)]
     finally:
@@ -29,8 +30,8 @@ def offers_of(settings: Settings, user_id: str) -> list[Offer]:
 
 def explain(settings: Settings, user_id: str) -> list[Explanation]:
     """For each rule in force, why it made this user an offer or did not."""
-    rules = load_rules(settings.rules_path)
-    tables = _tables_of(open_engine(settings, create=False), user_id)
+    rules = _rules(settings)
+    tables = _tables_of(settings, user_id)
     try:
         offers = [_decode_offer(item) for _, item in tables.query("offers", user_id)]
         events = [
@@ -42,5 +43,14 @@ def explain(settings: Settings, user_id: str) -> list[Explanation]:
     return list(rules.explain(user_id, events, offers, time.time_ns() // 1000))
 
 
-def _tables_of(engine: Engine, user_id: str) -> Tables:
+def _rules(settings: Settings) -> RuleSet:
+    if settings.engine == "aws":
+        return open_aws_engine(settings).rules()
+    return load_rules(settings.rules_path)
+
+
+def _tables_of(settings: Settings, user_id: str) -> Tables:
+    if settings.engine == "aws":
+        return open_aws_engine(settings).tables()
+    engine = open_engine(settings, create=False)
     return engine.read_tables(shard_of_key(user_id, engine.shards))

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from shopstream.aws.log import AwsLog, KinesisLog, SqsLog
     from shopstream.aws.notifier import SnsNotifier
     from shopstream.aws.tables import DynamoBudget, DynamoTables
+    from shopstream.domain.offers import RuleSet
     from shopstream.settings import Settings
+
+RULES = "config/rules.toml"
 
 
 class AwsEngine:
@@ -83,6 +86,19 @@ class AwsEngine:
         from shopstream.aws.notifier import SnsNotifier
 
         return SnsNotifier(self.clients, self.names)
+
+    def rules(self) -> RuleSet:
+        """The offer rules in force: `config/rules.toml` in the lake's bucket, else the defaults.
+        Raises ConfigError naming the file, rule and key.
+        """
+        from shopstream.errors import DataDirError
+        from shopstream.rules_file import default_rules, rules_of
+
+        try:
+            raw = self.lake().get(RULES)
+        except DataDirError:
+            return default_rules()
+        return rules_of(raw, f"s3://{self.names.lake}/{RULES}")
 
     def keys(self) -> S3KeyFile:
         """Where the collector's keys are."""

@@ -1,10 +1,13 @@
 """Commands for write and read keys."""
 
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shopstream.cli.app import keys_app
 from shopstream.cli.options import (
     DataDir,
+    EngineName,
     Format,
     KeyId,
     KeyName,
@@ -14,6 +17,9 @@ from shopstream.cli.options import (
 )
 from shopstream.cli.printing import say, settings_of, show
 from shopstream.cli.tables import as_rows
+
+if TYPE_CHECKING:
+    from shopstream.keys import Place
 
 
 @keys_app.callback()
@@ -33,6 +39,7 @@ def keys_add(
     topics: KeyTopics = "clicks,orders,carts,stock",
     read: ReadKey = False,
     data_dir: DataDir = None,
+    engine: EngineName = None,
 ) -> None:
     """Make a key and print it, once: only its hash is kept.
 
@@ -40,11 +47,12 @@ def keys_add(
     Examples:
       $ shopstream keys add --name web --topics clicks,carts
       $ shopstream keys add --name crm --read
+      $ shopstream keys add --name web --topics clicks,carts --engine aws
     """
     from shopstream.keys import add_key
 
     key, secret = add_key(
-        settings_of(data_dir).data_dir,
+        _place(data_dir, engine),
         kind="read" if read else "write",
         now=datetime.now(UTC),
         topics=topics_in(topics),
@@ -55,7 +63,7 @@ def keys_add(
 
 
 @keys_app.command("list")
-def keys_list(data_dir: DataDir = None, format: Format = None) -> None:
+def keys_list(data_dir: DataDir = None, engine: EngineName = None, format: Format = None) -> None:
     """List the keys, the revoked ones too.
 
     \b
@@ -64,13 +72,13 @@ def keys_list(data_dir: DataDir = None, format: Format = None) -> None:
     """
     from shopstream.keys import list_keys
 
-    rows = as_rows(list_keys(settings_of(data_dir).data_dir))
+    rows = as_rows(list_keys(_place(data_dir, engine)))
     show([{k: v for k, v in row.items() if k != "sha256"} for row in rows], format)
 
 
 @keys_app.command("revoke")
-def keys_revoke(id: KeyId, data_dir: DataDir = None) -> None:
-    """Take a key back; a running collector refuses it within seconds.
+def keys_revoke(id: KeyId, data_dir: DataDir = None, engine: EngineName = None) -> None:
+    """Take a key back; a running collector refuses it within seconds, on AWS within a minute.
 
     \b
     Examples:
@@ -78,5 +86,13 @@ def keys_revoke(id: KeyId, data_dir: DataDir = None) -> None:
     """
     from shopstream.keys import revoke_key
 
-    revoked = revoke_key(settings_of(data_dir).data_dir, id, now=datetime.now(UTC))
+    revoked = revoke_key(_place(data_dir, engine), id, now=datetime.now(UTC))
     say(f"revoked {revoked.id}")
+
+
+def _place(data_dir: Path | None, engine: str | None) -> "Place":
+    """Where the keys of this engine are."""
+    from shopstream.engine import open_aws_engine
+
+    settings = settings_of(data_dir, engine=engine)
+    return open_aws_engine(settings).keys() if settings.engine == "aws" else settings.data_dir

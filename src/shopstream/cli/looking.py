@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from shopstream.cli.app import app, rules_app
-from shopstream.cli.options import DataDir, Format, User
+from shopstream.cli.options import DataDir, EngineName, Format, User
 from shopstream.cli.printing import settings_of, show
 from shopstream.cli.tables import as_json, offer_rows, rule_rows
 from shopstream.errors import ConfigError
@@ -17,6 +17,7 @@ from shopstream.events import Topic
 def offers(
     user: User,
     data_dir: DataDir = None,
+    engine: EngineName = None,
     format: Format = None,
 ) -> None:
     """List the offers made to a user, newest first, with their reasons.
@@ -25,10 +26,11 @@ def offers(
     Examples:
       $ shopstream offers u42
       $ shopstream offers u42 --format json
+      $ shopstream offers u42 --engine aws
     """
     from shopstream.lookups import offers_of
 
-    show(offers_of(settings_of(data_dir), user), format, offer_rows)
+    show(offers_of(settings_of(data_dir, engine=engine), user), format, offer_rows)
 
 
 @app.command()
@@ -79,6 +81,7 @@ def rules_check(
 def rules_explain(
     user: User,
     data_dir: DataDir = None,
+    engine: EngineName = None,
     format: Format = None,
 ) -> None:
     """Say for each rule why it made the user an offer or didn't.
@@ -90,4 +93,4 @@ def rules_explain(
     from shopstream.lookups import explain
 
     columns = ("rule", "key", "outcome", "text")
-    show(explain(settings_of(data_dir), user), format, columns=columns)
+    show(explain(settings_of(data_dir, engine=engine), user), format, columns=columns)

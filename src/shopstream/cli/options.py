@@ -1,6 +1,7 @@
 """Arguments and options of the command line, each worded once."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -59,14 +60,31 @@ SimulatedKind = Annotated[
 ]
 Count = Annotated[int, typer.Option(min=0, help="How many events; 0 is without end.")]
 Rate = Annotated[float, typer.Option(min=0, help="Events a second; 0 is at once.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Events a batch.")]
-TargetKb = Annotated[int, typer.Option(min=0, help="Size of a batch in KB; 0 is no aim.")]
+BatchSize = Annotated[
+    int, typer.Option(min=1, help="Events a batch, or as many as the receiver takes.")
+]
+TargetKb = Annotated[
+    int,
+    typer.Option(min=0, help="Pad each event to about so many KB; of a shop each order. 0: don't."),
+]
 Seed = Annotated[int, typer.Option(help="The same seed makes the same events.")]
 InvalidPercent = Annotated[
     float, typer.Option(min=0, max=100, help="How many of 100 events to spoil.")
 ]
 To = Annotated[
-    str | None, typer.Option(help="A collector's URL, a file or `-`; else this data directory.")
+    str | None,
+    typer.Option(
+        metavar="WHERE",
+        help="A collector's URL, a file or `-`; on AWS kinesis://STREAM, sqs://QUEUE,"
+        " firehose://STREAM or s3://BUCKET/PREFIX. By default the engine's own log.",
+    ),
+]
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%d"],
+        help="On AWS: compare what arrived on this day (UTC) and later; by default 7 days.",
+    ),
 ]
 WriteKey = Annotated[str, typer.Option(help="Write key, for a collector that wants one.")]
 

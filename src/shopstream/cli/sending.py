@@ -1,11 +1,14 @@
 """Commands that append events: simulated, loaded, replayed."""
 
+import typer
+
 from shopstream.cli.app import app
 from shopstream.cli.options import (
     BatchSize,
     Count,
     DataDir,
     DryRun,
+    EngineName,
     Files,
     Format,
     InvalidPercent,
@@ -26,6 +29,7 @@ from shopstream.cli.options import (
 )
 from shopstream.cli.printing import alert, logged, say, show
 from shopstream.cli.tables import progress_bar, replay_rows
+from shopstream.errors import ShopstreamError
 from shopstream.leash import end_with
 
 
@@ -43,44 +47,70 @@ def simulate(
     open_for_s: OpenForS = 0,
     quiet: Quiet = False,
     data_dir: DataDir = None,
+    engine: EngineName = None,
     supervised_by: SupervisedBy = 0,
 ) -> None:
     """Send believable events of a made-up shop.
+
+    Batches are cut at what the receiver takes: a collector 4 MiB, SQS 10 messages
+    of 1 MiB together, Kinesis 500 records of 5 MiB, Firehose 500 of 4 MiB. Exits 1
+    when some events were not taken, says how many and why; Ctrl-C ends it with 130.
 
     \b
     Examples:
       $ shopstream simulate shop --count 5000 --seed 7
       $ shopstream simulate orders --count 26000 --target-kb 200 --to orders.ndjson
       $ shopstream simulate orders --rate 50 --to http://localhost:8080
+      $ shopstream simulate shop --count 5000 --engine aws
+      $ shopstream simulate orders --count 26000 --batch-size 10 --target-kb 200 \\
+          --rate 0 --to sqs://shopstream-orders.fifo
     """
-    from shopstream.simulator import run_simulation
+    from shopstream.simulator import SimulationReport, run_simulation
     from shopstream.stages import settle
 
     end_with(supervised_by)
-    found = logged(data_dir)
-    with progress_bar("simulating", hidden=quiet) as told:
-        done = run_simulation(
-            found,
-            kind,
-            count=count,
-            rate=rate,
-            batch_size=batch_size,
-            target_kb=target_kb,
-            seed=seed,
-            invalid_percent=invalid_percent,
-            to=to,
-            write_key=write_key,
-            open_for_s=open_for_s,
-            progress=told,
-        )
-    if not quiet:
+    found = logged(data_dir, engine=engine)
+    done = SimulationReport()
+    try:
+        with progress_bar("simulating", hidden=quiet) as told:
+            run_simulation(
+                found,
+                kind,
+                count=count,
+                rate=rate,
+                batch_size=batch_size,
+                target_kb=target_kb,
+                seed=seed,
+                invalid_percent=invalid_percent,
+                to=to,
+                write_key=write_key,
+                open_for_s=open_for_s,
+                progress=told,
+                report=done,
+            )
+    except KeyboardInterrupt:
+        say(f"interrupted: {done}")
+        raise typer.Exit(130) from None
+    except ShopstreamError:
+        if done.batches:
+            say(str(done))
+        raise
+    if not quiet or done.failed:
         say(str(done))
     if to is None:
         settle(found, direct=done.direct, write=alert)
+    if done.failed:
+        raise typer.Exit(1)
 
 
 @app.command()
-def load(files: Files, mapping: Mapping, live: Live = False, data_dir: DataDir = None) -> None:
+def load(
+    files: Files,
+    mapping: Mapping,
+    live: Live = False,
+    data_dir: DataDir = None,
+    engine: EngineName = None,
+) -> None:
     """Load files of history. Loading twice adds nothing; an interrupted load goes on.
 
     Bundled mappings: rees46, uci_online_retail, northwind_products, carts_csv, orders_csv.
@@ -89,11 +119,12 @@ def load(files: Files, mapping: Mapping, live: Live = False, data_dir: DataDir =
     Examples:
       $ shopstream load 2019-Oct.csv.gz --mapping rees46
       $ shopstream load export.parquet --mapping mine.toml --live
+      $ shopstream load 2019-Oct.csv.gz --mapping rees46 --engine aws
     """
     from shopstream.loader import load_files
     from shopstream.stages import settle
 
-    found = logged(data_dir)
+    found = logged(data_dir, engine=engine)
     with progress_bar("loading") as told:
         report = load_files(found, files, mapping, live=live, on_progress=told)
     say(str(report))
@@ -107,6 +138,7 @@ def replay(
     dry_run: DryRun = False,
     live: Live = False,
     data_dir: DataDir = None,
+    engine: EngineName = None,
     format: Format = None,
 ) -> None:
     """Send quarantined events again, mended or as they were. Twice is as good as once.
@@ -119,7 +151,7 @@ def replay(
     from shopstream.quarantine import replay as replay_rejections
 
     done = replay_rejections(
-        logged(data_dir),
+        logged(data_dir, engine=engine),
         pairs(where, "--where"),
         pairs(set_fields, "--set"),
         dry_run=dry_run,

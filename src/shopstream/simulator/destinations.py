@@ -1,4 +1,6 @@
-"""Where simulated events go: a collector's URL, a file, standard output or a data directory."""
+"""Where simulated events go: a collector's URL, a file, standard output or the engine's log. Those
+on AWS are in `shopstream.aws.destinations`.
+"""
 
 import gzip
 import time
@@ -36,17 +38,28 @@ class Destination(Protocol):
     direct: bool
     bytes_max: int
     events_max: int
+    why: str
+    """Why the first of the `failed` was not taken."""
 
-    def send(self, topic: str, events: Sequence[bytes]) -> None:
-        """Return when the batch is taken. Raises SourceError saying what to do."""
+    @property
+    def failed(self) -> int:
+        """Events that were sent and not taken, for good."""
         ...
 
-    def close(self) -> None: ...
+    def send(self, topic: str, events: Sequence[bytes]) -> None:
+        """Return when the batch is taken or on its way. Raises SourceError saying what to do."""
+        ...
+
+    def close(self) -> None:
+        """Return when all is taken. Raises as `send` does, for what was on its way."""
+        ...
 
 
 class _Closing:
     direct = False
     events_max = 1 << 30
+    failed = 0
+    why = ""
 
     def close(self) -> None:
         """Nothing to close."""

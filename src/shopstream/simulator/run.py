@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from shopstream.engine import open_aws_engine
 from shopstream.errors import ConfigError
 from shopstream.feed import open_feed
 from shopstream.settings import Settings
@@ -15,6 +16,7 @@ from shopstream.simulator.destinations import (
 )
 from shopstream.simulator.shop import KINDS, Kind, Simulated, simulate
 
+AWS_SCHEMES = ("kinesis://", "sqs://", "firehose://", "s3://")
 DAY_US = 86_400_000_000
 DAY_S = 86_400
 FLUSH_S = 0.1
@@ -30,9 +32,13 @@ def _untold(done: int, total: int) -> None:
 
 @dataclass
 class SimulationReport:
-    """What was sent. `direct`: into a log that no running stage reads yet."""
+    """What was sent, and how many events the destination would not take. `direct`: into a log that
+    no running stage reads yet.
+    """
 
     sent: dict[str, int] = field(default_factory=dict)
+    failed: int = 0
+    why: str = ""
     batches: int = 0
     bytes: int = 0
     seconds: float = 0.0
@@ -45,9 +51,10 @@ class SimulationReport:
     def __str__(self) -> str:
         topics = ", ".join(f"{n:,} {topic}" for topic, n in sorted(self.sent.items()))
         rate = self.events / self.seconds if self.seconds else 0
+        failed = f"; {self.failed:,} of them failed: {self.why}" * bool(self.failed)
         return (
             f"sent {topics or 'nothing'} in {self.batches:,} batches,"
-            f" {self.bytes / 1e6:,.1f} MB in {self.seconds:,.1f} s ({rate:,.0f} events/s)"
+            f" {self.bytes / 1e6:,.1f} MB in {self.seconds:,.1f} s ({rate:,.0f} events/s){failed}"
         )
 
 
@@ -66,12 +73,15 @@ def run_simulation(
     start_us: int | None = None,
     open_for_s: float = 0,
     progress: Progress = _untold,
+    report: SimulationReport | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> SimulationReport:
-    """Send `count` events of `kind` (0: without end) and return what was sent.
+    """Send `count` events of `kind` (0: without end) and return what was sent: in `report`, if it
+    is given, which is right also when this raises.
 
-    `to` is a collector's URL, a file or `-` (standard output); None is the data directory. With a
+    `to` is a collector's URL, a file, `-` (standard output), or on AWS `kinesis://STREAM`,
+    `sqs://QUEUE`, `firehose://STREAM` or `s3://BUCKET/PREFIX`; None is the engine's log. With a
     `rate` (events a second) events happen now; without one they are a day's of two days ago,
     from `start_us` or a midnight on, as fast as they are taken. With a rate the shop may have been
     open for `open_for_s` seconds before, so that some are paying already when it begins.
@@ -94,7 +104,7 @@ def run_simulation(
         live=bool(rate),
         target_kb=target_kb,
     )
-    report = SimulationReport()
+    report = SimulationReport() if report is None else report
     began = clock()
     paced = _paced(events, rate, clock, sleep) if rate else ((e, False) for e in events)
     destination = _open(
@@ -107,10 +117,14 @@ def run_simulation(
             report.sent[topic] = report.sent.get(topic, 0) + len(batch)
             report.batches += 1
             report.bytes += sum(map(len, batch))
+            report.seconds = clock() - began
             progress(report.events, count)
     finally:
-        destination.close()
-    report.seconds = clock() - began
+        try:
+            destination.close()
+        finally:
+            report.failed, report.why = destination.failed, destination.why
+            report.seconds = clock() - began
     return report
 
 
@@ -141,6 +155,8 @@ def _open(
         return FeedDestination(open_feed(settings), lambda: int(clock() * 1e6))
     if to.startswith(("http://", "https://")):
         return HttpDestination(to, write_key, spoiled=spoiled)
+    if to.startswith(AWS_SCHEMES):
+        return open_aws_engine(settings).destination(to, name_topics=name_topics)
     return open_stream(to, name_topics=name_topics)
 
 
