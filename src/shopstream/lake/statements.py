@@ -41,6 +41,14 @@ def add_columns(model: CompiledModel, database: str, table: str, names: Iterable
     return f"ALTER TABLE `{database}`.`{table}` ADD COLUMNS ({columns})"
 
 
+def columns_of(database: str, table: str) -> str:
+    """A query for the names of a table's columns, as `column_name`."""
+    return (
+        "SELECT column_name FROM information_schema.columns"
+        f" WHERE table_schema = {literal(database)} AND table_name = {literal(table)}"
+    )
+
+
 def drop(database: str, table: str) -> str:
     """DDL that takes away a staged table with its files."""
     return f"DROP TABLE IF EXISTS `{database}`.`{table}`"
@@ -74,6 +82,25 @@ def rows_of(model: CompiledModel, ctes: Ctes, days: Collection[str] | None) -> s
     """The model's rows, of `days` only if given, of what `ctes` say that it reads."""
     within = f"\nWHERE {in_days(model.partition, days)}" if days is not None else ""
     return f"{with_(ctes)}SELECT * FROM (\n{model.select}\n) AS rows_made{within}"
+
+
+def rows_in(table: str, where: str) -> str:
+    """A table's rows that fulfil a condition."""
+    return f"SELECT * FROM {table} WHERE {where}"
+
+
+def days_of_arrival(database: str, tables: Iterable[str], where: str) -> str:
+    """A query for the days, as `day`, on which lines of any of these tables arrived."""
+    return " UNION ".join(
+        f"SELECT DISTINCT dt AS day FROM {named(database, table)} WHERE {where}" for table in tables
+    )
+
+
+def between(day: str, since: str, until: str) -> str:
+    """The condition that text holds a day of a range, whose ends may be open."""
+    bounds = [f"{day} >= {literal(since)}"] if since else []
+    bounds += [f"{day} <= {literal(until)}"] if until else []
+    return " AND ".join(bounds) or "TRUE"
 
 
 def with_(ctes: Ctes) -> str:
