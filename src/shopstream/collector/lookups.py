@@ -21,6 +21,7 @@ from shopstream.domain.carts import Cart
 from shopstream.domain.partition import shard_of_key
 from shopstream.errors import ShopstreamError
 from shopstream.events import ID_BYTES_MAX, Offer
+from shopstream.flows.history import lines_of
 from shopstream.flows.people import open_carts
 from shopstream.ports import Tables
 
@@ -41,7 +42,7 @@ class Readable(Protocol):
     @property
     def shards(self) -> int: ...
 
-    def read_tables(self, shard: int) -> Tables: ...
+    def read_tables(self, shard: int, /) -> Tables: ...
 
 
 class Lookups:
@@ -71,7 +72,7 @@ class Lookups:
         def read(tables: Tables) -> bytes:
             lines: list[msgspec.Raw] = []
             for _, item in tables.query("browsing_events", user_id, reverse=True):
-                for line in reversed(item.split(b"\n")):
+                for line in reversed(lines_of(item)):
                     if line:
                         lines.append(msgspec.Raw(encode(read_stored(line))))
                     if len(lines) == limit:
