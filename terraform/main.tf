@@ -1,0 +1,184 @@
+# shopstream on AWS: the same flows as on one machine, on Lambda. This file has what events pass
+# through and are kept in; functions.tf who works on them, permissions.tf what each may do.
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  account   = data.aws_caller_identity.current.account_id
+  partition = data.aws_partition.current.partition
+  region    = data.aws_region.current.name
+
+  kms_key_arn = one(module.key[*].arn)
+
+  # Table of the ports -> how it differs from the others. All have pk, sk and the TTL `expires`.
+  tables = {
+    browsing_events = { stream_view = "NEW_IMAGE" } # the offer generator reads it
+    users           = {}
+    offers          = {}
+    orders          = {}
+    products        = {}
+    stock_levels    = {}
+    quarantine      = {}
+    alerts          = {}
+    timers          = { indexes = { due = { hash_key = { name = "wait" }, range_key = { name = "due", type = "N" } } } }
+    budgets         = {}
+    ledger          = {}
+    state           = {}
+    idempotency     = { hash_key = { name = "id" }, range_key = null, ttl_attribute = "expiration" }
+  }
+
+  topics = ["clicks", "orders", "carts", "stock", "quarantine"]
+
+  buckets = {
+    lake = {
+      lifecycle_rules = {
+        bronze = { prefix = "bronze/", infrequent_after_days = var.bronze_infrequent_after_days, glacier_after_days = var.bronze_glacier_after_days }
+        claims = { prefix = "claims/", expire_after_days = 15 } # a day longer than a dead letter may wait
+        staged = { prefix = "warehouse/staged/", expire_after_days = 2 }
+      }
+    }
+    real-time-offers-archive = {
+      lifecycle_rules = { archive = { infrequent_after_days = var.bronze_infrequent_after_days, glacier_after_days = var.bronze_glacier_after_days } }
+    }
+    raw         = { eventbridge = true }
+    processed   = { eventbridge = true }
+    consumption = {}
+    results     = { lifecycle_rules = { results = { expire_after_days = var.results_expire_after_days } } }
+    artifacts   = {}
+  }
+}
+
+module "key" {
+  source = "./modules/key"
+  count  = var.customer_key ? 1 : 0
+
+  name                 = var.prefix
+  deletion_window_days = var.allow_destroy ? 7 : 30
+}
+
+module "bucket" {
+  source   = "./modules/bucket"
+  for_each = local.buckets
+
+  name            = "${var.prefix}-${each.key}-${local.account}"
+  lifecycle_rules = try(each.value.lifecycle_rules, {})
+  eventbridge     = try(each.value.eventbridge, false)
+  force_destroy   = var.allow_destroy
+  kms_key_arn     = local.kms_key_arn
+}
+
+resource "aws_s3_object" "rules" {
+  count = var.rules_file == null ? 0 : 1
+
+  bucket       = module.bucket["lake"].name
+  key          = "config/rules.toml"
+  content      = file(var.rules_file)
+  content_type = "application/toml"
+}
+
+module "table" {
+  source   = "./modules/table"
+  for_each = local.tables
+
+  name                   = "${var.prefix}-${replace(title(replace(each.key, "_", " ")), " ", "")}"
+  hash_key               = try(each.value.hash_key, { name = "pk" })
+  range_key              = try(each.value.range_key, { name = "sk" })
+  ttl_attribute          = try(each.value.ttl_attribute, "expires")
+  indexes                = try(each.value.indexes, {})
+  stream_view            = try(each.value.stream_view, null)
+  point_in_time_recovery = var.point_in_time_recovery
+  deletion_protection    = var.deletion_protection && !var.allow_destroy
+  kms_key_arn            = local.kms_key_arn
+}
+
+module "clicks" {
+  source = "./modules/stream"
+
+  prefix             = var.prefix
+  kind               = var.clicks
+  consumer_timeout_s = local.functions.Ingestor.timeout_s
+  kms_key_arn        = local.kms_key_arn
+}
+
+module "orders" {
+  source = "./modules/queue"
+
+  name               = "${var.prefix}-orders"
+  consumer_timeout_s = local.functions.OrderProcessor.timeout_s
+  kms_key_arn        = local.kms_key_arn
+}
+
+# What was given up elsewhere than in a queue: records of streams, calls by rules, messages of topics.
+module "failures" {
+  source = "./modules/queue"
+
+  name               = "${var.prefix}-failures"
+  fifo               = false
+  dead_letters       = false
+  retention_days     = 14
+  consumer_timeout_s = 60
+  kms_key_arn        = local.kms_key_arn
+  senders = {
+    Rules = {
+      service    = "events.amazonaws.com"
+      source_arn = "arn:${local.partition}:events:${local.region}:${local.account}:rule/${var.prefix}-*"
+    }
+    Topics = {
+      service    = "sns.amazonaws.com"
+      source_arn = "arn:${local.partition}:sns:${local.region}:${local.account}:${var.prefix}-*"
+    }
+  }
+}
+
+module "delivery" {
+  source   = "./modules/delivery"
+  for_each = toset(local.topics)
+
+  name               = "${var.prefix}-bronze-${each.key}"
+  bucket_arn         = module.bucket["lake"].arn
+  prefix             = "bronze/${each.key}/"
+  error_prefix       = "errors/bronze/${each.key}/"
+  buffer_s           = var.lake_buffer_s
+  log_retention_days = var.log_retention_days
+  kms_key_arn        = local.kms_key_arn
+}
+
+# Alerts that came of history are recorded and not sent: nobody wants mails about orders of 2010.
+module "alerts" {
+  source = "./modules/topic"
+
+  name         = "${var.prefix}-alerts"
+  emails       = var.alert_emails
+  email_filter = { historical = ["false"] }
+  queues = { for name, queue in var.alert_queues : name => {
+    arn    = queue.arn
+    filter = length(queue.kinds) == 0 ? {} : { kind = queue.kinds }
+  } }
+  failures_arn = module.failures.arn
+  kms_key_arn  = local.kms_key_arn
+}
+
+module "invalid_orders" {
+  source = "./modules/topic"
+
+  name         = "${var.prefix}-invalid-orders"
+  emails       = var.alert_emails
+  email_filter = { historical = ["false"] }
+  failures_arn = module.failures.arn
+  kms_key_arn  = local.kms_key_arn
+}
+
+module "alarms" {
+  source = "./modules/topic"
+
+  name   = "${var.prefix}-alarms"
+  emails = var.alarm_emails
+  publishers = {
+    Alarms = { service = "cloudwatch.amazonaws.com", account = local.account }
+    Budget = { service = "budgets.amazonaws.com", account = local.account }
+  }
+  failures_arn = module.failures.arn
+  kms_key_arn  = local.kms_key_arn
+}

@@ -1,0 +1,83 @@
+variable "name" {
+  description = "Name of the API."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9._-]{1,128}$", var.name))
+    error_message = "name: 1 to 128 letters, digits, `.`, `-` and `_`."
+  }
+}
+
+variable "description" {
+  description = "What the API is for."
+  type        = string
+
+  validation {
+    condition     = length(var.description) > 0 && length(var.description) <= 1024
+    error_message = "description: 1 to 1024 characters."
+  }
+}
+
+variable "function_name" {
+  description = "Name of the function that answers."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9_-]{1,64}$", var.function_name))
+    error_message = "function_name: 1 to 64 letters, digits, `-` and `_`."
+  }
+}
+
+variable "function_invoke_arn" {
+  description = "ARN by which API Gateway calls it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^arn:[^:]+:apigateway:", var.function_invoke_arn))
+    error_message = "function_invoke_arn: the invoke_arn of a Lambda function."
+  }
+}
+
+variable "requests_per_s_max" {
+  description = "Requests a second above which API Gateway answers 429."
+  type        = number
+  default     = 500
+
+  validation {
+    condition     = var.requests_per_s_max >= 1
+    error_message = "requests_per_s_max: at least 1."
+  }
+}
+
+variable "requests_burst_max" {
+  description = "Requests at once above which API Gateway answers 429."
+  type        = number
+  default     = 1000
+
+  validation {
+    condition     = var.requests_burst_max >= 1
+    error_message = "requests_burst_max: at least 1."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that the access log is kept."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731], var.log_retention_days)
+    error_message = "log_retention_days: one of CloudWatch's choices, such as 14, 30, 90, 365."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "Customer key that encrypts the access log; null is AWS's own."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[^:]+:kms:", var.kms_key_arn))
+    error_message = "kms_key_arn: the ARN of a KMS key, or null."
+  }
+}
