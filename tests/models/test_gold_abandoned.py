@@ -168,7 +168,7 @@ def cart_lines(history: list[Done]) -> Iterator[Row]:
 
 
 @given(histories())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_is_left_in_carts_is_what_a_replay_of_them_leaves(history: list[Done]) -> None:
     rows = {"silver_clicks": [*clicks(history)], "silver_carts": [*cart_lines(history)]}
     found = {
