@@ -14,68 +14,65 @@ locals {
   }
 }
 
-data "aws_iam_policy_document" "reader" {
-  statement {
-    sid = "AskQuestions"
-    actions = [
-      "athena:BatchGetNamedQuery", "athena:GetNamedQuery", "athena:GetQueryExecution", "athena:GetQueryResults",
-      "athena:GetWorkGroup", "athena:ListNamedQueries", "athena:StartQueryExecution", "athena:StopQueryExecution",
-    ]
-    resources = [aws_athena_workgroup.this.arn]
-  }
-
-  statement {
-    sid     = "SeeTheTables"
-    actions = ["glue:GetDatabase", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"]
-    resources = [
-      "${local.glue}:catalog", "${local.glue}:database/${var.database}", "${local.glue}:table/${var.database}/*",
-    ]
-  }
-
-  statement {
-    sid       = "ReadTheData"
-    actions   = ["s3:GetObject"]
-    resources = values(var.readable_arns)
-  }
-
-  dynamic "statement" {
-    for_each = local.readable
-    content {
-      sid       = "ListThe${replace(title(replace(statement.key, "_", " ")), " ", "")}"
-      actions   = ["s3:ListBucket"]
-      resources = [statement.value.bucket]
-      condition {
-        test     = "StringLike"
-        variable = "s3:prefix"
-        values   = [statement.value.prefix]
-      }
-    }
-  }
-
-  statement {
-    sid       = "KeepTheResults"
-    actions   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
-    resources = ["${var.results.arn}/athena/*"]
-  }
-
-  statement {
-    sid       = "FindTheResults"
-    actions   = ["s3:GetBucketLocation", "s3:ListBucket"]
-    resources = [var.results.arn]
-  }
-
-  dynamic "statement" {
-    for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
-    content {
-      sid       = "UseTheKey"
-      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-      resources = [statement.value]
-    }
-  }
-}
-
 resource "aws_iam_policy" "reader" {
   name        = "${var.prefix}-reader"
   description = "May ask questions in the workgroup ${var.prefix} and read the lake's tables."
-  policy      = data.aws_iam_policy_document.reader.json
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [
+        {
+          Sid    = "AskQuestions"
+          Effect = "Allow"
+          Action = [
+            "athena:BatchGetNamedQuery", "athena:GetNamedQuery", "athena:GetQueryExecution", "athena:GetQueryResults",
+            "athena:GetWorkGroup", "athena:ListNamedQueries", "athena:StartQueryExecution", "athena:StopQueryExecution",
+          ]
+          Resource = [aws_athena_workgroup.this.arn]
+        },
+        {
+          Sid    = "SeeTheTables"
+          Effect = "Allow"
+          Action = ["glue:GetDatabase", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"]
+          Resource = [
+            "${local.glue}:catalog", "${local.glue}:database/${var.database}", "${local.glue}:table/${var.database}/*",
+          ]
+        },
+        {
+          Sid      = "ReadTheData"
+          Effect   = "Allow"
+          Action   = ["s3:GetObject"]
+          Resource = values(var.readable_arns)
+        },
+        {
+          Sid      = "KeepTheResults"
+          Effect   = "Allow"
+          Action   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+          Resource = ["${var.results.arn}/athena/*"]
+        },
+        {
+          Sid      = "FindTheResults"
+          Effect   = "Allow"
+          Action   = ["s3:GetBucketLocation", "s3:ListBucket"]
+          Resource = [var.results.arn]
+        },
+      ],
+      [
+        for key, place in local.readable : {
+          Sid       = "List${replace(title(replace(key, "_", " ")), " ", "")}"
+          Effect    = "Allow"
+          Action    = ["s3:ListBucket"]
+          Resource  = [place.bucket]
+          Condition = { StringLike = { "s3:prefix" = place.prefix } }
+        }
+      ],
+      var.kms_key_arn == null ? [] : [{
+        Sid      = "UseTheKey"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource = [var.kms_key_arn]
+      }],
+    )
+  })
 }

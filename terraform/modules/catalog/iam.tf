@@ -16,79 +16,71 @@ locals {
   }
 }
 
-data "aws_iam_policy_document" "glue" {
-  statement {
-    actions = ["sts:AssumeRole"]
-    principals {
-      type        = "Service"
-      identifiers = ["glue.amazonaws.com"]
-    }
-    # Only for our account's crawlers: no other account's Glue can be talked into using the role.
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account]
-    }
-  }
-}
-
-data "aws_iam_policy_document" "crawler" {
-  for_each = local.crawlers
-
-  statement {
-    sid       = "ReadWhatLanded"
-    actions   = ["s3:GetObject"]
-    resources = each.value.read
-  }
-
-  statement {
-    sid       = "FindWhatLanded"
-    actions   = ["s3:GetBucketLocation", "s3:ListBucket"]
-    resources = local.buckets[each.key]
-  }
-
-  statement {
-    sid = "KeepItsTables"
-    actions = [
-      "glue:BatchCreatePartition", "glue:BatchGetPartition", "glue:CreatePartition", "glue:CreateTable",
-      "glue:GetDatabase", "glue:GetPartition", "glue:GetPartitions", "glue:GetTable", "glue:GetTables",
-      "glue:UpdatePartition", "glue:UpdateTable",
-    ]
-    resources = [
-      "${local.glue}:catalog",
-      "${local.glue}:database/${var.database}",
-      "${local.glue}:table/${var.database}/crawled_${each.key}_*",
-    ]
-  }
-
-  statement {
-    sid     = "Log"
-    actions = ["logs:AssociateKmsKey", "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = [
-      "${local.aws}:logs:${local.region}:${local.account}:log-group:/aws-glue/crawlers*",
-    ]
-  }
-
-  dynamic "statement" {
-    for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
-    content {
-      sid       = "ReadEncrypted"
-      actions   = ["kms:Decrypt"]
-      resources = [statement.value]
-    }
-  }
-}
-
 resource "aws_iam_role" "crawler" {
-  for_each           = local.crawlers
-  name               = "${var.prefix}-crawler-${each.key}"
-  description        = "Crawler of ${each.key}: ${each.value.description}"
-  assume_role_policy = data.aws_iam_policy_document.glue.json
+  for_each    = local.crawlers
+  name        = "${var.prefix}-crawler-${each.key}"
+  description = "Crawler of ${each.key}: ${each.value.description}"
+
+  # Only for our account's crawlers: no other account's Glue can be talked into using the role.
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "glue.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+    }]
+  })
 }
 
 resource "aws_iam_role_policy" "crawler" {
   for_each = local.crawlers
   name     = "crawl"
   role     = aws_iam_role.crawler[each.key].id
-  policy   = data.aws_iam_policy_document.crawler[each.key].json
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [
+        {
+          Sid      = "ReadWhatLanded"
+          Effect   = "Allow"
+          Action   = ["s3:GetObject"]
+          Resource = each.value.read
+        },
+        {
+          Sid      = "FindWhatLanded"
+          Effect   = "Allow"
+          Action   = ["s3:GetBucketLocation", "s3:ListBucket"]
+          Resource = local.buckets[each.key]
+        },
+        {
+          Sid    = "KeepItsTables"
+          Effect = "Allow"
+          Action = [
+            "glue:BatchCreatePartition", "glue:BatchGetPartition", "glue:CreatePartition", "glue:CreateTable",
+            "glue:GetDatabase", "glue:GetPartition", "glue:GetPartitions", "glue:GetTable", "glue:GetTables",
+            "glue:UpdatePartition", "glue:UpdateTable",
+          ]
+          Resource = [
+            "${local.glue}:catalog",
+            "${local.glue}:database/${var.database}",
+            "${local.glue}:table/${var.database}/crawled_${each.key}_*",
+          ]
+        },
+        {
+          Sid      = "Log"
+          Effect   = "Allow"
+          Action   = ["logs:AssociateKmsKey", "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
+          Resource = ["${local.aws}:logs:${local.region}:${local.account}:log-group:/aws-glue/crawlers*"]
+        },
+      ],
+      var.kms_key_arn == null ? [] : [{
+        Sid      = "ReadEncrypted"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt"]
+        Resource = [var.kms_key_arn]
+      }],
+    )
+  })
 }

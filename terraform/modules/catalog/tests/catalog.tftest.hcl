@@ -8,9 +8,6 @@ mock_provider "aws" {
   mock_data "aws_partition" {
     defaults = { partition = "aws" }
   }
-  mock_data "aws_iam_policy_document" {
-    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
-  }
   mock_resource "aws_iam_role" {
     defaults = { arn = "arn:aws:iam::123456789012:role/shop-crawler" }
   }
@@ -103,6 +100,21 @@ run "crawlers_wait_until_somebody_starts_them" {
   }
   assert {
     condition     = alltrue([for crawler in aws_glue_crawler.this : startswith(crawler.table_prefix, "crawled_")])
+    error_message = "A crawler could change a table that builds read."
+  }
+}
+
+run "a_crawler_writes_only_tables_of_its_own" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for key, policy in aws_iam_role_policy.crawler : alltrue([
+        for statement in jsondecode(policy.policy).Statement : alltrue([
+          for resource in statement.Resource : !strcontains(resource, ":table/") || endswith(resource, "/crawled_${key}_*")
+        ])
+      ])
+    ])
     error_message = "A crawler could change a table that builds read."
   }
 }

@@ -8,9 +8,6 @@ mock_provider "aws" {
   mock_data "aws_partition" {
     defaults = { partition = "aws" }
   }
-  mock_data "aws_iam_policy_document" {
-    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
-  }
   mock_resource "aws_iam_role" {
     defaults = { arn = "arn:aws:iam::123456789012:role/shop-build" }
   }
@@ -111,6 +108,18 @@ run "a_key_of_ours_encrypts_data_logs_and_bookmarks" {
       && aws_glue_security_configuration.job.encryption_configuration[0].job_bookmarks_encryption[0].job_bookmarks_encryption_mode == "CSE-KMS"
     )
     error_message = "Something is not encrypted with the key."
+  }
+}
+
+run "it_writes_the_warehouse_and_reads_the_rest" {
+  command = plan
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_role_policy.job.policy).Statement : statement.Resource
+      if contains(statement.Action, "s3:PutObject")
+    ])) == toset(["arn:aws:s3:::shop-lake/warehouse/*", "arn:aws:s3:::shop-artifacts/glue/temp/*"])
+    error_message = "The job could write over what landed."
   }
 }
 
