@@ -1,17 +1,19 @@
 """What any Lake must do: the guarantees of `ports.Lake`, on every engine."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.engines.engines import EnginePorts
 
 from shopstream.errors import DataDirError
 from shopstream.ports import Lake
 
+OpenLake = Callable[[Path], Lake]
+
 
 @pytest.fixture
-def lake(engine: EnginePorts, tmp_path: Path) -> Lake:
-    return engine.lake(tmp_path)
+def lake(open_lake: OpenLake, tmp_path: Path) -> Lake:
+    return open_lake(tmp_path)
 
 
 def test_a_file_comes_back_as_it_was_put(lake: Lake) -> None:
@@ -51,10 +53,10 @@ def test_a_folder_that_was_never_made_has_no_names(lake: Lake) -> None:
 
 
 def test_what_was_put_is_there_for_whoever_opens_the_lake_next(
-    engine: EnginePorts, tmp_path: Path
+    open_lake: OpenLake, tmp_path: Path
 ) -> None:
-    engine.lake(tmp_path).put("archive/a.json", b"one")
-    assert engine.lake(tmp_path).get("archive/a.json") == b"one"
+    open_lake(tmp_path).put("archive/a.json", b"one")
+    assert open_lake(tmp_path).get("archive/a.json") == b"one"
 
 
 @pytest.mark.parametrize("name", ["../a.json", "archive/../../a.json", "/etc/passwd"])
@@ -65,7 +67,27 @@ def test_a_name_outside_the_lake_is_refused(lake: Lake, name: str) -> None:
         lake.get(name)
 
 
-def test_no_half_file_is_ever_listed(lake: Lake, tmp_path: Path) -> None:
-    lake.put("archive/a.json", b"one")
-    (tmp_path / "archive" / ".b.json.tmp").write_bytes(b"half")
-    assert list(lake.names("archive")) == ["archive/a.json"]
+def test_a_deleted_file_is_gone_and_deleting_it_again_is_no_error(lake: Lake) -> None:
+    for name in ("archive/a.json", "archive/offers/dt=1/a.json"):
+        lake.put(name, b"one")
+        for _ in range(2):
+            lake.delete(name)
+        assert list(lake.names("archive")) == []
+        with pytest.raises(DataDirError, match="is missing"):
+            lake.get(name)
+
+
+def test_all_files_are_under_the_name_of_nothing(lake: Lake) -> None:
+    for name in ("archive/offers/dt=1/a.json", "archive/orders/a.json", "z.json"):
+        lake.put(name, b"{}")
+    assert list(lake.names("")) == [
+        "archive/offers/dt=1/a.json",
+        "archive/orders/a.json",
+        "z.json",
+    ]
+
+
+def test_a_folder_whose_name_only_begins_alike_is_another(lake: Lake) -> None:
+    lake.put("archive/orders/a.json", b"{}")
+    lake.put("archive/orders2/b.json", b"{}")
+    assert list(lake.names("archive/orders")) == ["archive/orders/a.json"]

@@ -7,7 +7,7 @@
 | `z` | instead of `item`: zlib of it, when the plain one would be too large |
 | `file` | instead of both: the file of the lake that holds it, when that is too large as well |
 | `expires` | when it may go, epoch seconds: the table's TTL attribute |
-| `wait`, `due` | of a timer: what the index `due` finds it by |
+| `wait`, `due` | of a user's timers, while any are pending: what the index `due` finds them by |
 | `spent` | of a budget: the counter, instead of `item` |
 
 All together must stay below 400 KB by DynamoDB's arithmetic (names and values in UTF-8).
@@ -20,10 +20,8 @@ from hashlib import sha256
 from typing import Any, TypeAlias
 from zlib import crc32
 
-import msgspec
-
 from shopstream.domain.orders import ITEM_BYTES_MAX
-from shopstream.domain.shoppers import Timer
+from shopstream.domain.waiting import read_waiting
 
 Attributes: TypeAlias = dict[str, Any]
 """As the low-level client takes and gives them: `{"pk": {"S": "u1"}, …}`."""
@@ -34,8 +32,6 @@ DUE_BUCKETS = 8
 _EMPTY = "\0"
 _OTHER_BYTES = 256
 """Room for the names of attributes and the small ones among their values."""
-
-_decode_timer = msgspec.json.Decoder(Timer).decode
 
 
 def key_of(pk: str, sk: str) -> Attributes:
@@ -71,9 +67,11 @@ def attributes_of(
     if expires is not None:
         attributes["expires"] = {"N": str(expires)}
     if table == "timers":
-        timer = _decode_timer(item)
-        attributes["wait"] = {"S": wait_of(timer.user_id, historical=timer.historical)}
-        attributes["due"] = {"N": str(timer.due_us)}
+        due_us = read_waiting(item).due_us
+        if due_us is not None:
+            bucket = crc32(pk.encode()) % DUE_BUCKETS
+            attributes["wait"] = {"S": wait_of(sk, bucket)}
+            attributes["due"] = {"N": str(due_us)}
     return attributes
 
 
@@ -106,10 +104,6 @@ def _value(item: bytes) -> dict[str, Any]:
         return {"B": item}
 
 
-def wait_of(user_id: str, *, historical: bool) -> str:
-    """The partition of the index `due` that a user's timers are in."""
-    return wait_name(crc32(user_id.encode("utf-8", "surrogatepass")) % DUE_BUCKETS, historical)
-
-
-def wait_name(bucket: int, historical: bool) -> str:
-    return f"{'history' if historical else 'live'}#{bucket}"
+def wait_of(kind: str, bucket: int) -> str:
+    """A partition of the index `due`: timers of one kind and an eighth of the users."""
+    return f"{kind}#{bucket}"

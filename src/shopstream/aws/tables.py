@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import merge
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from shopstream.aws.clients import Clients, asked
 from shopstream.aws.items import (
     DUE_BUCKETS,
@@ -19,12 +17,13 @@ from shopstream.aws.items import (
     item_of,
     key_of,
     text_of,
-    wait_name,
+    wait_of,
 )
 from shopstream.aws.lake import S3Lake
 from shopstream.aws.names import DUE_INDEX, Names
 from shopstream.aws.resending import CallLimits, Parcel, send_all
 from shopstream.domain.shoppers import Timer
+from shopstream.domain.waiting import kind_of, read_waiting
 from shopstream.ports import Batch, Lake
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ WRITE_CALL = CallLimits(25, 16 * MIB)
 """Source: Amazon DynamoDB API Reference, BatchWriteItem."""
 _ITEM_ROOM = 1024
 _DAY_S = 86_400
-
-_decode_timer = msgspec.json.Decoder(Timer).decode
 
 
 def ttls_s(settings: "Settings") -> dict[str, int]:
@@ -151,8 +148,7 @@ class DynamoTables:
         if not isinstance(batch, DynamoBatch):
             raise TypeError(f"not a batch of these tables: {batch!r}")
         parcels = (
-            self._parcel(n, table, pk, sk, item)
-            for n, ((table, pk, sk), item) in enumerate(batch.changes.items())
+            self._parcel(table, pk, sk, item) for (table, pk, sk), item in batch.changes.items()
         )
         send_all("write items", parcels, self._write, WRITE_CALL, sleep=self._sleep)
 
@@ -201,11 +197,13 @@ class DynamoTables:
         return True
 
     def due_timers(self, until_us: int, historical: bool) -> Iterator[Timer]:
-        """Timers that are due by `until_us`, the earliest first."""
-        buckets = [self._due(wait_name(n, historical), until_us) for n in range(DUE_BUCKETS)]
-        yield from merge(*buckets)
+        """Timers that are due by `until_us`, users by when their first is due."""
+        kind = kind_of(historical)
+        buckets = [self._due(wait_of(kind, n), until_us) for n in range(DUE_BUCKETS)]
+        for _, item in merge(*buckets):
+            yield from (timer for timer in read_waiting(item).timers if timer.due_us <= until_us)
 
-    def _due(self, wait: str, until_us: int) -> Iterator[Timer]:
+    def _due(self, wait: str, until_us: int) -> Iterator[tuple[int, bytes]]:
         request = {
             "IndexName": DUE_INDEX,
             "KeyConditionExpression": "#wait = :wait AND due <= :until",
@@ -213,7 +211,7 @@ class DynamoTables:
             "ExpressionAttributeValues": {":wait": {"S": wait}, ":until": {"N": str(until_us)}},
         }
         for attributes in self._pages("query", "timers", request, 0):
-            yield _decode_timer(self.item(attributes))
+            yield int(attributes["due"]["N"]), self.item(attributes)
 
     def item(self, attributes: Mapping[str, Any]) -> bytes:
         """The item that attributes hold; those of a table's stream go through `from_stream`."""
@@ -234,15 +232,17 @@ class DynamoTables:
         return attributes_of(table, pk, sk, item, expires=expires, keep=self._lake.put)
 
     def _parcel(
-        self, n: int, table: str, pk: str, sk: str, item: bytes | None
+        self, table: str, pk: str, sk: str, item: bytes | None
     ) -> Parcel[tuple[str, Attributes]]:
         name = self._names.table(table)
+        # Not by table: emulators take equal keys in two tables for one that is there twice.
+        place = f"{pk}\0{sk}"
         if item is None:
             key = key_of(pk, sk)
-            return Parcel(str(n), _ITEM_ROOM, (name, {"DeleteRequest": {"Key": key}}))
+            return Parcel(place, _ITEM_ROOM, (name, {"DeleteRequest": {"Key": key}}))
         put = {"PutRequest": {"Item": self._attributes(table, pk, sk, item)}}
         # JSON carries text as it is, binary in base64, and may escape each byte.
-        return Parcel(str(n), len(item) * 2 + _ITEM_ROOM, (name, put))
+        return Parcel(place, len(item) * 2 + _ITEM_ROOM, (name, put))
 
     def _write(self, writes: list[tuple[str, Attributes]]) -> list[int]:
         requests: dict[str, list[Any]] = {}
