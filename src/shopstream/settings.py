@@ -41,6 +41,7 @@ class Settings:
         "shopstream", "What the names of everything on AWS begin with, as given to Terraform."
     )
     aws_account: str = _setting("", "The AWS account; asked for when empty.")
+    aws_tracing: bool = _setting(False, "Functions on AWS trace what they do with X-Ray.")
     aws_clicks: str = _setting("sqs", "What carries clicks on AWS: `sqs` or `kinesis`.")
 
     host: str = _setting("127.0.0.1", "Address the collector listens on.")

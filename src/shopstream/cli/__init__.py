@@ -8,9 +8,9 @@ from shopstream.cli.app import app, main
 
 # In the order of `shopstream --help`.
 from shopstream.cli import running, sending, looking, lake, lake_tend, lake_compile  # isort: skip
-from shopstream.cli import ask, quarantine, alerts, keys  # isort: skip
+from shopstream.cli import ask, quarantine, alerts, keys, package  # isort: skip
 
 __all__ = [
     "alerts", "app", "ask", "keys", "lake", "lake_compile", "lake_tend", "looking", "main",
-    "quarantine", "running", "sending",
+    "package", "quarantine", "running", "sending",
 ]  # fmt: skip

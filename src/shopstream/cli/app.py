@@ -21,11 +21,13 @@ rules_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 alerts_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 keys_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 lake_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+package_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(rules_app, name="rules")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(keys_app, name="keys")
 app.add_typer(lake_app, name="lake")
+app.add_typer(package_app, name="package")
 
 
 def _version(asked: bool) -> None:
