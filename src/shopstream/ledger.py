@@ -18,6 +18,7 @@ from shopstream.domain.validation import units_of
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import DataDirError
 from shopstream.events import Order
+from shopstream.flows.history import lines_of
 from shopstream.flows.orders import ORDER_PURCHASES, StoredOrder
 from shopstream.flows.processor import Checkpoint
 from shopstream.flows.work import (
@@ -118,7 +119,7 @@ def check(settings: Settings) -> CheckReport:
             _count_waiting(log, checkpoint, shard, waiting)
     log.close()
     found["order_lines"] = sum(sold.lines for sold in orders.values())
-    topics, sources, differences = _add_up(cells, received, waiting)
+    topics, sources, differences = add_up(cells, received, waiting)
     held = _compare_tables(cells, found, differences)
     _compare_archive(engine, cells, sum(archived_to), differences)
     positions = [None if checkpoint.done else checkpoint.position for checkpoint in checkpoints]
@@ -128,7 +129,7 @@ def check(settings: Settings) -> CheckReport:
         balanced=not differences,
         topics=topics,
         sources=sources,
-        quarantine=_reasons(cells),
+        quarantine=reasons(cells),
         orders=orders,
         tables=held,
         lake=lake,
@@ -169,11 +170,12 @@ def _count_waiting(
         position = rows[-1].next
 
 
-def _add_up(
+def add_up(
     cells: Cells,
     received: Mapping[tuple[str, str], int],
     waiting: Mapping[tuple[str, str], int],
 ) -> tuple[dict[str, TopicCounts], dict[str, dict[str, TopicCounts]], list[str]]:
+    """Counts by topic, by topic and source, and where these are not balanced."""
     topics: dict[str, TopicCounts] = {}
     sources: dict[str, dict[str, TopicCounts]] = {}
     differences = []
@@ -206,14 +208,15 @@ def _add_up(
     return topics, sources, differences
 
 
-def _reasons(cells: Cells) -> dict[str, dict[str, int]]:
-    reasons: dict[str, dict[str, int]] = {}
+def reasons(cells: Cells) -> dict[str, dict[str, int]]:
+    """Units in the quarantine by topic and reason."""
+    found: dict[str, dict[str, int]] = {}
     for (topic, _, outcome), units in sorted(cells.items()):
         if outcome.startswith(QUARANTINED):
-            found = reasons.setdefault(topic, {})
+            of_topic = found.setdefault(topic, {})
             reason = outcome.partition(":")[2]
-            found[reason] = found.get(reason, 0) + units
-    return reasons
+            of_topic[reason] = of_topic.get(reason, 0) + units
+    return found
 
 
 def _compare_tables(
@@ -241,7 +244,7 @@ class _Marked(Struct, gc=False):
 _decode_marked = msgspec.json.Decoder(_Marked).decode
 
 
-def _made_from(line: bytes) -> str:
+def made_from(line: bytes) -> str:
     """The topic of the event that a stored click was made from."""
     if b'"extra"' not in line:
         return "clicks"
@@ -254,8 +257,8 @@ def _made_from(line: bytes) -> str:
 
 def _count_tables(tables: Tables, found: Counter[str]) -> None:
     for _, _, chunk in tables.scan("browsing_events"):
-        for line in chunk.split(b"\n"):
-            found[_made_from(line)] += 1
+        for line in lines_of(chunk):
+            found[made_from(line)] += 1
     for table in ("orders", "stock_levels", "offers", "quarantine"):
         found[TABLES[table][0]] += sum(1 for _ in tables.scan(table))
 

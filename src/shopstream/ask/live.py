@@ -15,8 +15,8 @@ from msgspec import Struct
 from shopstream.domain.canonical import encode, read_stored
 from shopstream.engine import open_engine
 from shopstream.errors import ShopstreamError
-from shopstream.flows.orders import lines_of
-from shopstream.flows.people import PAST
+from shopstream.flows.history import PAST, lines_of
+from shopstream.flows.orders import line_count
 from shopstream.lake.model import Column
 from shopstream.ports import Tables
 from shopstream.schemas import FIELDS
@@ -115,7 +115,7 @@ def _offers(tables: Tables) -> Iterator[bytes]:
 
 def _orders(tables: Tables) -> Iterator[bytes]:
     for _, sk, item in tables.scan("orders"):
-        source = encode(_Source(sk.rpartition("#")[0], lines_of(item)))
+        source = encode(_Source(sk.rpartition("#")[0], line_count(item)))
         yield source[:-1] + b"," + item[1:]
 
 
@@ -127,7 +127,7 @@ class _Source(Struct):
 def _events(tables: Tables) -> Iterator[bytes]:
     for _, sk, chunk in tables.scan("browsing_events"):
         past = b',"historical":true}' if sk.endswith(PAST) else b"}"
-        for line in chunk.split(b"\n"):
+        for line in lines_of(chunk):
             yield encode(read_stored(line))[:-1] + past
 
 

@@ -23,6 +23,7 @@ from shopstream.errors import ShopstreamError
 from shopstream.events import ID_BYTES_MAX, Offer
 from shopstream.flows.history import lines_of
 from shopstream.flows.people import open_carts
+from shopstream.flows.taken import unmarked
 from shopstream.ports import Tables
 
 EVENTS_MAX = 1_000
@@ -100,7 +101,8 @@ class Lookups:
             for shard in range(self._shards):
                 for place, item in self._tables(shard).query("orders", order_id):
                     source, _, status = place.rpartition("#")
-                    found.append({"source": source, "status": status, "order": msgspec.Raw(item)})
+                    order = msgspec.Raw(unmarked(item))
+                    found.append({"source": source, "status": status, "order": order})
             if not found:
                 raise Refusal(404, "not_found", "there is no order with this id")
             return _encode({"order_id": order_id, "orders": found})

@@ -29,7 +29,8 @@ from shopstream.domain.failures import (
 from shopstream.domain.offers import Budget, RuleSet, Timer
 from shopstream.domain.validation import Invalid, decode_click, plain, read_click, reject
 from shopstream.events import Click, Entry, Failure, Offer, Rejection
-from shopstream.flows.people import PAST, People, Person
+from shopstream.flows.history import PAST, lines_of
+from shopstream.flows.people import People, Person
 from shopstream.flows.timers import Timers
 from shopstream.flows.work import ACCEPTED, DUPLICATE, FlowConfig, Work
 from shopstream.ports import Tables
@@ -200,8 +201,8 @@ class Clicks:
         """The event that came with this id, None when only the hashes of two ids are alike."""
         sk = person.ids[hash(event_id)]
         if not sk.startswith(work.key):
-            chunk = self._tables.get("browsing_events", person.user_id, sk) or b""
-            return _with_id(event_id, chunk.split(b"\n") if chunk else ())
+            chunk = self._tables.get("browsing_events", person.user_id, sk)
+            return _with_id(event_id, lines_of(chunk) if chunk else ())
         for historical, arrived in self._arrived.items():
             for _, click, owner, stored in arrived[self._indexed[historical] :]:
                 self._index[owner.user_id, click.event_id or ""] = (click, stored)

@@ -1,6 +1,6 @@
 """Take entries of any dialect and topic: which flow reads what arrived."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -77,3 +77,11 @@ def poison(topic: str, raw: bytes, why: str, units: int) -> Rejection:
     wanted = f"an event that can be processed ({why})"[:500]
     failure = Failure("poison", "event", "this event", wanted)
     return Rejection(topic=topic, failures=[failure], raw=raw, units=units)
+
+
+def singly(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """`entries` cut into entries of one event."""
+    for entry in entries:
+        for n, raw in enumerate(entry.events):
+            lines = [entry.lines[n]] if entry.lines else []
+            yield msgspec.structs.replace(entry, events=[raw], lines=lines, units=1)

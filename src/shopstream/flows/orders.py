@@ -39,7 +39,7 @@ _decode_stored = msgspec.json.Decoder(StoredOrder).decode
 _decode_stored_lines = msgspec.json.Decoder(_StoredLines).decode
 
 
-def lines_of(item: bytes) -> int:
+def line_count(item: bytes) -> int:
     """How many lines a stored order has, those that were trimmed off included."""
     stored = _decode_stored_lines(item)
     return stored.lines_total or len(stored.lines)

@@ -16,12 +16,9 @@ from shopstream.domain.failures import micros
 from shopstream.domain.offers import RuleSet, Shopper
 from shopstream.domain.validation import decode_click
 from shopstream.events import Click, Offer
+from shopstream.flows.history import PAST, lines_of
 from shopstream.ports import Tables
 
-PAST = "h"
-"""How sort keys of historical events end: they are stored apart from live ones, since what falls
-idle in history is no news.
-"""
 _decode_offer = msgspec.json.Decoder(Offer).decode
 
 
@@ -88,7 +85,7 @@ class People:
 
     def _remember(self, person: Person) -> Iterator[tuple[Click, str, int, bool]]:
         for sk, chunk in self._tables.query("browsing_events", person.user_id):
-            for click in map(decode_click, chunk.split(b"\n")):
+            for click in map(decode_click, lines_of(chunk)):
                 at_us = micros(click.timestamp)
                 event_id = click.event_id or ""
                 person.ids[hash(event_id)] = sk
@@ -101,7 +98,7 @@ def stored_clicks(tables: Tables, user_id: str) -> Iterator[tuple[str, Click]]:
     key of the item that holds it.
     """
     for sk, chunk in tables.query("browsing_events", user_id):
-        for line in chunk.split(b"\n"):
+        for line in lines_of(chunk):
             yield sk, read_stored(line)
 
 

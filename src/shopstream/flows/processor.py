@@ -1,6 +1,5 @@
 """One shard's processor: log rows in, one batch of effects out, with the checkpoint in it."""
 
-from collections.abc import Iterator
 from itertools import islice
 
 import msgspec
@@ -10,7 +9,7 @@ from shopstream.errors import ShopstreamError
 from shopstream.events import Entry
 from shopstream.flows.archive import Archive
 from shopstream.flows.clicks import Clicks
-from shopstream.flows.entries import Entries
+from shopstream.flows.entries import Entries, singly
 from shopstream.flows.people import People
 from shopstream.flows.retention import forget_expired
 from shopstream.flows.timers import Timers
@@ -140,7 +139,7 @@ class Processor:
     def _carefully(self, row: Row, now_us: int) -> None:
         """One event at a time; the checkpoint counts those done."""
         done = self.checkpoint.done
-        for n, entry in enumerate(islice(_singly(row.entries), done, None), done + 1):
+        for n, entry in enumerate(islice(singly(row.entries), done, None), done + 1):
             work = self._work(now_us)
             try:
                 if self._tries.again(row.position, n - 1):
@@ -225,11 +224,3 @@ class Processor:
             self._commit(work, at.position, at.done, force_archive=last)
             return busy or last
         return False
-
-
-def _singly(entries: list[Entry]) -> Iterator[Entry]:
-    """`entries` cut into entries of one event."""
-    for entry in entries:
-        for n, raw in enumerate(entry.events):
-            lines = [entry.lines[n]] if entry.lines else []
-            yield msgspec.structs.replace(entry, events=[raw], lines=lines, units=1)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from shopstream.flows.orders import archive_of, lines_of
+from shopstream.flows.orders import archive_of, line_count
 from shopstream.flows.people import People
 from shopstream.flows.timers import Timers
 from shopstream.flows.work import EXPIRED, Work
@@ -54,7 +54,7 @@ def _forget_files(tables: Tables, lake: Lake, table: str, pk: str, sk: str, work
         return
     order = tables.get(table, pk, sk) if table == "orders" else None
     if order is not None:
-        work.count("order_lines", "", EXPIRED, lines_of(order))
+        work.count("order_lines", "", EXPIRED, line_count(order))
         if archive := archive_of(order):
             work.files_gone.append(archive)
 

@@ -93,10 +93,17 @@ class Feed:
 class Work:
     """One micro-batch: all that it changes. `key` orders its items after those before it."""
 
-    def __init__(self, tables: Tables, ledger: Ledger, config: FlowConfig, key: str) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        ledger: Ledger,
+        config: FlowConfig,
+        key: str,
+        batch: Batch | None = None,
+    ) -> None:
         self._tables = tables
         self._config = config
-        self.batch = tables.batch()
+        self.batch = tables.batch() if batch is None else batch
         self.put = self.batch.put
         self.delete = self.batch.delete
         self.ledger = ledger

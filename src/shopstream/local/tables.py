@@ -148,7 +148,7 @@ class RocksBatch:
 
 
 class RocksTables:
-    """`ports.Tables` in a folder. Opening it makes this process its one writer (else Busy)."""
+    """`ports.Items` in a folder. Opening it makes this process its one writer (else Busy)."""
 
     _names: Path | None = None
 
@@ -256,6 +256,24 @@ class RocksTables:
             raise Busy("these tables were opened for reading; another process writes them")
         with _translated():
             self._db.write(batch.writes, self._write_options)
+
+    def put_new(self, table: str, pk: str, sk: str, item: bytes) -> bytes | None:
+        found = self.get(table, pk, sk)
+        if found is None:
+            self._put(table, pk, sk, item)
+        return found
+
+    def swap(self, table: str, pk: str, sk: str, was: bytes, item: bytes) -> bool:
+        found = self.get(table, pk, sk)
+        if found == was:
+            self._put(table, pk, sk, item)
+        return found in (was, item)
+
+    def _put(self, table: str, pk: str, sk: str, item: bytes) -> None:
+        # There is one writer, so nothing can have changed meanwhile.
+        batch = self.batch()
+        batch.put(table, pk, sk, item)
+        self.write(batch)
 
     def sync(self) -> None:
         with _translated():

@@ -1,0 +1,135 @@
+"""A user's history as stored: items of event lines, in the order in which they were processed.
+
+Where many writers share the tables, an item (a *chunk*) ends with a mark of the record it was made
+of, so that a record that is taken again knows its own work, and its number counts up by one: of
+two writers who go on from the same history only one can put the next chunk.
+See docs/decisions/0011-at-least-once-flows.md.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+from shopstream.ports import Tables
+
+PAST = "h"
+"""How sort keys of historical events end: they are stored apart from live ones, since what falls
+idle in history is no news.
+"""
+HISTORY_BYTES_MAX = 1_000_000
+"""How much of a user's history one record looks back over: what one query of DynamoDB reads, some
+3,000 events. Repetitions of older ones are not recognised, and rules don't see them.
+"""
+NUMBER_CHARS = 20
+_MARK = b"\n#"
+_EVENTS_CHARS = 6
+_RECORD_BYTES = 8
+_MARK_BYTES = len(_MARK) + NUMBER_CHARS + _EVENTS_CHARS + 2 * _RECORD_BYTES
+
+
+class Mark(NamedTuple):
+    """Of which record an item is: the position of its first event in bronze, microseconds, how
+    many events it had, and its `record_hash`.
+    """
+
+    stamp_us: int
+    events: int
+    record: str
+
+
+class Chunk(NamedTuple):
+    """An item of `browsing_events`. `item` is what is stored, mark included."""
+
+    sk: str
+    item: bytes
+
+    @property
+    def lines(self) -> list[bytes]:
+        return lines_of(self.item)
+
+    @property
+    def historical(self) -> bool:
+        return self.sk.endswith(PAST)
+
+    @property
+    def number(self) -> int:
+        return int(self.sk[:NUMBER_CHARS])
+
+
+def record_hash(record_id: str) -> str:
+    return blake2b(record_id.encode(), digest_size=_RECORD_BYTES).hexdigest()
+
+
+def sort_key(number: int, *, historical: bool) -> str:
+    return f"{number:0{NUMBER_CHARS}d}" + PAST * historical
+
+
+def marked(body: bytes, mark: Mark) -> bytes:
+    """Lines as an item of the record that `mark` names."""
+    events = min(mark.events, 10**_EVENTS_CHARS - 1)
+    return b"%b%b%020d%06d%b" % (body, _MARK, mark.stamp_us, events, mark.record.encode())
+
+
+def mark_of(item: bytes) -> Mark | None:
+    """The mark of a chunk, None when it has none."""
+    if item[-_MARK_BYTES:][: len(_MARK)] != _MARK:
+        return None
+    text = item[2 - _MARK_BYTES :].decode()
+    record = text[NUMBER_CHARS + _EVENTS_CHARS :]
+    return Mark(int(text[:NUMBER_CHARS]), int(text[NUMBER_CHARS : -len(record)]), record)
+
+
+def lines_of(item: bytes) -> list[bytes]:
+    """The events of a chunk, one line each."""
+    # No event begins with "#".
+    if item[-_MARK_BYTES:][: len(_MARK)] == _MARK:
+        item = item[:-_MARK_BYTES]
+    return item.split(b"\n")
+
+
+class Recent(NamedTuple):
+    """A user's latest chunks in order, and that of the record asked about, if there is one: then
+    the chunks are those before it.
+    """
+
+    chunks: list[Chunk]
+    own: Chunk | None
+
+    @property
+    def next_number(self) -> int:
+        return self.chunks[-1].number + 1 if self.chunks else 0
+
+
+def recent(
+    tables: Tables, user_id: str, *, before: str = "", since: str = "", record: str = ""
+) -> Recent:
+    """The newest of a user's chunks before the sort key `before`, HISTORY_BYTES_MAX of those that
+    come before `since` and before the chunk of `record`, which is looked for among the others.
+    """
+    found: list[Chunk] = []
+    own: Chunk | None = None
+    size = 0
+    for sk, item in tables.query("browsing_events", user_id, before=before, reverse=True):
+        chunk = Chunk(sk, item)
+        mark = mark_of(item) if record else None
+        if mark and mark.record == record:
+            own, size = chunk, 0
+            found.clear()
+            continue
+        found.append(chunk)
+        if not since or sk < since:
+            size += len(item)
+            if size >= HISTORY_BYTES_MAX:
+                break
+    found.reverse()
+    return Recent(found, own)
+
+
+def newest(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+    """Of chunks in order the last, HISTORY_BYTES_MAX of them or all."""
+    size = 0
+    for n in range(len(chunks) - 1, -1, -1):
+        size += len(chunks[n].item)
+        if size >= HISTORY_BYTES_MAX:
+            return chunks[n:]
+    return chunks
