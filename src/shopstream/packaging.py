@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Mapping
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -31,11 +31,9 @@ SERVICES = ("athena", "dynamodb", "firehose", "glue", "kinesis", "s3", "sns", "s
 """AWS's services that handlers call: botocore's descriptions of all others stay out."""
 ELSEWHERE = (
     *("shopstream.local", "shopstream.ask", "shopstream.cli", "shopstream.engine"),
-    *("shopstream.lake", "shopstream.simulator", "shopstream.collector.server"),
+    *("shopstream.simulator", "shopstream.collector.server"),
 )
 """What a handler never loads, though a module that it loads has a way there."""
-NEEDED = ("shopstream.lake.compiled",)
-"""The exceptions to these."""
 DATA = ("domain/default_rules.toml", "mappings/carts_csv.toml")
 
 _MACHINE = {"arm64": "aarch64", "x86_64": "x86_64"}
@@ -73,7 +71,8 @@ def build_lambda(path: Path, *, arch: Arch, python: str) -> Package:
             f" {', '.join(PYTHONS)}"
         )
     with tempfile.TemporaryDirectory() as folder:
-        files = _libraries(Path(folder), arch, python) | our_files()
+        files = _libraries(Path(folder), arch, python)
+        files |= our_files({name.partition("/")[0].removesuffix(".py") for name in files})
         bytecode = python == f"{sys.version_info.major}.{sys.version_info.minor}"
         if bytecode:
             files |= _compiled(files, Path(folder) / "sources")
@@ -89,12 +88,12 @@ def build_lambda(path: Path, *, arch: Arch, python: str) -> Package:
     return Package(path, size, digest, bytecode)
 
 
-def our_files() -> Files:
+def our_files(libraries: Container[str]) -> Files:
     """What of this package goes in: modules that handlers can come to, and their data."""
     from shopstream.lake.compiled import compile_lake, encode
 
     root = _source()
-    found = {_name(path): path.read_bytes() for path in our_modules().values()}
+    found = {_name(path): path.read_bytes() for path in our_modules(libraries).values()}
     found |= {f"shopstream/{name}": (root / name).read_bytes() for name in DATA}
     found["shopstream/lake/compiled.json"] = encode(compile_lake())
     release = version("shopstream")
@@ -103,40 +102,86 @@ def our_files() -> Files:
     return found
 
 
-def our_modules() -> Mapping[str, Path]:
-    """Modules of this package that a handler imports, at once or when it needs them."""
+def our_modules(libraries: Container[str]) -> Mapping[str, Path]:
+    """Modules of this package that a handler imports, at once or when it needs them, and that can
+    be imported with `libraries` (names of packages) alone.
+
+    Raises ConfigError when a handler can't be: it names what is missing.
+    """
+    source = _Source(libraries)
+    at_once, later = source.imports(ENTRY_MODULE)
+    for module in at_once | later:
+        if missing := source.missing(module):
+            raise ConfigError(f"package: {module} needs {missing}, which is not in the zip")
     found: dict[str, Path] = {}
     waiting = [ENTRY_MODULE]
     while waiting:
         module = waiting.pop()
         path = _module_path(module)
-        if module in found or path is None or _elsewhere(module):
+        if module in found or path is None or source.missing(module):
             continue
         found[module] = path
         waiting.append(module.rpartition(".")[0] or "shopstream")
+        at_once, later = source.imports(module)
         # What the package itself offers to notebooks is no handler's business.
-        waiting += [] if module == "shopstream" else _imports(path)
+        waiting += at_once if module == "shopstream" else at_once | later
     return found
 
 
+class _Source:
+    """What modules import, and whether that can be had in the zip."""
+
+    def __init__(self, libraries: Container[str]) -> None:
+        self._libraries = libraries
+        self._missing: dict[str, str] = {}
+        self._imports: dict[str, tuple[set[str], set[str]]] = {}
+
+    def imports(self, module: str) -> tuple[set[str], set[str]]:
+        """What it imports at once, and what its functions do when they are called."""
+        if module not in self._imports:
+            path = _module_path(module)
+            self._imports[module] = _imports(path) if path else (set(), set())
+        return self._imports[module]
+
+    def missing(self, module: str) -> str:
+        """What keeps a module from being imported, "" when nothing does."""
+        if module not in self._missing:
+            self._missing[module] = ""  # so that a circle of imports ends
+            self._missing[module] = self._look(module)
+        return self._missing[module]
+
+    def _look(self, module: str) -> str:
+        top = module.partition(".")[0]
+        if top != "shopstream":
+            known = top in sys.stdlib_module_names or top in self._libraries
+            return "" if known else top
+        if _elsewhere(module):
+            return module
+        at_once, _ = self.imports(module)
+        return next((what for name in sorted(at_once) if (what := self.missing(name))), "")
+
+
 def _elsewhere(module: str) -> bool:
-    if any(module == name or name.startswith(f"{module}.") for name in NEEDED):
-        return False
     return any(module == name or module.startswith(f"{name}.") for name in ELSEWHERE)
 
 
-def _imports(path: Path) -> Iterator[str]:
-    waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
+def _imports(path: Path) -> tuple[set[str], set[str]]:
+    """What a module imports at once, and what its functions do when they are called."""
+    at_once: set[str] = set()
+    later: set[str] = set()
+    waiting: list[tuple[ast.AST, set[str]]] = [(ast.parse(path.read_bytes()), at_once)]
     while waiting:
-        node = waiting.pop()
+        node, found = waiting.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue
-        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found = later
+        waiting += [(child, found) for child in ast.iter_child_nodes(node)]
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return at_once, later
 
 
 def _module_path(module: str) -> Path | None:
