@@ -9,7 +9,8 @@ from functools import cache
 from itertools import chain, combinations
 from typing import Any, NoReturn
 
-from botocore.awsrequest import AWSResponse, HeadersDict
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from shopstream.aws.clients import Clients
@@ -51,7 +52,12 @@ def _note(params: Mapping[str, Any], model: Any, **_: Any) -> None:
 
 def _reply(model: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
     by, asked = _answers[model.name]
-    return AWSResponse("http://127.0.0.1:9", 200, HeadersDict(), None), by(asked[-1])
+    status = 200
+    try:
+        parsed = by(asked[-1])
+    except ClientError as e:  # the client makes an error of the operation's own of it
+        status, parsed = e.response["ResponseMetadata"]["HTTPStatusCode"], dict(e.response)
+    return AWSResponse("http://127.0.0.1:9", status, HTTPHeaders(), None), parsed
 
 
 def refuse(code: str, message: str = "", status: int = 400) -> NoReturn:
