@@ -89,7 +89,11 @@ def _settled(
     processor: BasePartialBatchProcessor, results: list[tuple[Any, ...]], settle: Settle
 ) -> list[tuple[Any, ...]]:
     """Settle what succeeded; if that fails, all of it did."""
-    done = [(result, record) for outcome, result, record in results if outcome == "success"]
+    done = [
+        (result, processor._to_batch_type(record, processor.event_type))
+        for outcome, result, record in results
+        if outcome == "success"
+    ]
     try:
         if done:
             settle([result for result, _ in done])

@@ -1,7 +1,7 @@
 """What Lambda calls: each function opens its engine once and hands the event to who knows.
 
 Imports that not every function needs are made where they are: a cold start pays for its own.
-Settings come of the environment (`SHOPSTREAM_…`), Powertools' too (`POWERTOOLS_…`).
+Settings come of the environment (`SHOPSTREAM_…`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     Event = dict[str, Any]
     Handler = Callable[[Event, LambdaContext], Any]
 
-logger = Logger()
-metrics = Metrics()
+SERVICE = "shopstream"
+
+logger = Logger(service=SERVICE)
 
 
 def _observed(handler: Handler) -> Handler:
@@ -44,11 +45,17 @@ def _observed(handler: Handler) -> Handler:
         try:
             return _traced(handler)(event, context)
         finally:
-            if metrics.metric_set:
-                metrics.flush_metrics()
+            if _metrics().metric_set:
+                _metrics().flush_metrics()
 
     logged: Handler = logger.inject_lambda_context(observed)
     return logged
+
+
+@cache
+def _metrics() -> Metrics:
+    """Counts, which CloudWatch takes out of the log lines."""
+    return Metrics(namespace=_engine().settings.aws_prefix, service=SERVICE)
 
 
 @cache
@@ -58,7 +65,7 @@ def _traced(handler: Handler) -> Handler:
     # X-Ray's library takes 0.3 s to load, also when it is told to do nothing.
     from aws_lambda_powertools import Tracer
 
-    tracer = Tracer(patch_modules=["botocore"])
+    tracer = Tracer(service=SERVICE, patch_modules=["botocore"])
     traced: Handler = tracer.capture_lambda_handler(handler, capture_response=False)
     return traced
 
@@ -163,8 +170,8 @@ def _take(event: Event, context: LambdaContext) -> dict[str, Any]:
     taking, publisher = _ingestor()
     publisher.begin(context)
 
-    def take(message: Any) -> list[Recorded]:
-        return taking.take(message.raw_event)
+    def take(record: Any) -> list[Recorded]:
+        return taking.take(record.raw_event)
 
     def settle(batch: list[list[Recorded]]) -> None:
         records = [record for together in batch for record in together]
@@ -212,7 +219,7 @@ def _cart_watcher() -> CartWatcher:
 
 def _count(name: str, value: int) -> None:
     if value:
-        metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+        _metrics().add_metric(name=name, unit=MetricUnit.Count, value=value)
 
 
 def _time_left_s(context: LambdaContext) -> Callable[[], float]:
