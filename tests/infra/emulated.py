@@ -1,9 +1,10 @@
-"""The emulator's program, started as a process: `python emulated.py PROGRAM OPTIONS…`.
+"""The emulator's program, started as a process: `python -m tests.infra.emulated PROGRAM HOST PORT`.
 
-Runs the program as it is, after three changes to moto that alter no answer: a query looks at one
-partition and not at the sorted whole table, what depends on no request is found out once, and a
-function that AWS would invoke by itself (for a rule of EventBridge, say) is written down for the
-test's own driver, a line of JSON each, instead of being run.
+Loads the program for its changes to moto and serves what it would, after three more changes that
+alter no answer: a query looks at one partition and not at the sorted whole table, what depends on
+no request is found out once, and a function that AWS would invoke by itself (for a rule of
+EventBridge, say) is written down for the test's own driver, a line of JSON each, instead of being
+run.
 """
 
 import copy
@@ -62,7 +63,7 @@ def _write_down_invocations(path: Path) -> None:
 
 
 def _main() -> None:
-    program = sys.argv[1]
+    program, host, port = sys.argv[1:]
     # As a module under another name than a program's, so that it changes moto and doesn't start.
     spec = importlib.util.spec_from_file_location("emulator_program", program)
     assert spec is not None
@@ -73,9 +74,11 @@ def _main() -> None:
     _find_out_once()
     if path := os.environ.get(INVOCATIONS):
         _write_down_invocations(Path(path))
-    from moto.server import main
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from tests.infra.front import serve
 
-    main(sys.argv[2:])
+    application: Any = DomainDispatcherApplication(create_backend_app)
+    serve(host, int(port), application)
 
 
 if __name__ == "__main__":

@@ -24,13 +24,9 @@ if TYPE_CHECKING:
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
 STARTS_WITHIN_S = 60.0
+_ROOT = Path(__file__).resolve().parents[2]
 _NAME = "SHOPSTREAM_TEST_EMULATOR"
-PROGRAM = Path(
-    os.environ.get(
-        _NAME, Path(__file__).resolve().parents[3] / "shared" / "aws-local" / "moto_plus.py"
-    )
-)
-_STARTER = Path(__file__).with_name("emulated.py")
+PROGRAM = Path(os.environ.get(_NAME, _ROOT.parent / "shared" / "aws-local" / "moto_plus.py"))
 ABSENT = f"the emulator is absent; name its program {_NAME}"
 _NOT_THE_USERS = ("AWS_", "TF_", "MOTO_", "SHOPSTREAM_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
@@ -74,9 +70,10 @@ class Emulator:
         output = (folder / "emulator.txt").open("wb")
         invocations = folder / "invocations.jsonl"
         process = subprocess.Popen(
-            [sys.executable, str(_STARTER), str(PROGRAM), "-H", "127.0.0.1", "-p", str(port)],
+            [sys.executable, "-m", "tests.infra.emulated", str(PROGRAM), "127.0.0.1", str(port)],
             env=clean_environment()
-            | {"MOTO_PLUS_ESM": "off", "MOTO_PORT": str(port), INVOCATIONS: str(invocations)},
+            | {"MOTO_PLUS_ESM": "off", "MOTO_PORT": str(port), INVOCATIONS: str(invocations)}
+            | {"PYTHONPATH": str(_ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

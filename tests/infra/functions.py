@@ -157,20 +157,29 @@ class Functions:
             function.close()
 
 
-def build_package(folder: Path) -> Path:
+class Package(NamedTuple):
+    """A zip of functions, and what it was built for."""
+
+    path: Path
+    runtime: str
+    architecture: str
+
+
+def build_package(folder: Path) -> Package:
     """The zip as a user builds it, for this machine and this Python."""
     made = folder / "shopstream.zip"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     machine = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
-    subprocess.run(
+    done = subprocess.run(
         [
             *(sys.executable, "-m", "shopstream", "package", "lambda", "-o", str(made)),
             *("--arch", machine, "--python", version),
         ],
-        check=True,
+        check=False,
         capture_output=True,
         text=True,
         timeout=300,
         env=clean_environment(),
     )
-    return made
+    assert done.returncode == 0, done.stderr
+    return Package(made, f"python{version}", machine)

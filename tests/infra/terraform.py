@@ -123,6 +123,13 @@ class Stack:
         done = self._run("plan", "-detailed-exitcode", *self._flags(), *self._given, codes=(0, 2))
         return Plan(done.returncode == 0, done.stdout)
 
+    def plan_json(self) -> dict[str, Any]:
+        """What `plan` would make of the state as it is, as `terraform show -json` tells it."""
+        self._run("plan", "-out=made.tfplan", *self._flags(), *self._given)
+        shown = self._run("show", "-json", "made.tfplan").stdout
+        found: dict[str, Any] = json.loads(shown)
+        return found
+
     def destroy(self) -> None:
         self._run("destroy", "-auto-approve", *self._flags(), *self._given)
 

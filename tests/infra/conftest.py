@@ -1,0 +1,129 @@
+"""Applied stacks, one of each profile, made once and shared by all tests of a process.
+
+Both are applied in the background as soon as the first test asks for one. Where tests run in
+several processes, those of one profile are kept together.
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.infra.drive import Drive
+from tests.infra.emulator import ABSENT, PROGRAM, Emulator
+from tests.infra.functions import build_package
+from tests.infra.terraform import PROFILES, Stack, Unavailable
+
+_ORDER = {"test_parity": 0, "test_rights": 2, "test_removal": 3}
+"""First what wants empty tables, last what looks back on the others; between them all others."""
+
+
+class Applied:
+    """A stack that is being applied; `drive` waits for it."""
+
+    def __init__(self, profile: str, folder: Path) -> None:
+        self._profile, self._folder = profile, folder
+        self._emulator: Emulator | None = None
+        self._drive: Drive | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._apply, daemon=True)
+        self._thread.start()
+
+    def _apply(self) -> None:
+        try:
+            package = build_package(self._folder)
+            self._emulator = Emulator.start(self._folder)
+            stack = Stack(
+                self._folder / "terraform",
+                self._emulator,
+                profile=self._profile,
+                variables={
+                    "lambda_zip": str(package.path),
+                    "runtime": package.runtime,
+                    "architecture": package.architecture,
+                },
+            )
+            stack.init()
+            stack.apply()
+            self._drive = Drive(stack, package.path, self._folder)
+        except BaseException as e:  # noqa: BLE001  # raised where it is waited for
+            self._error = e
+
+    def drive(self) -> Drive:
+        self._thread.join()
+        if isinstance(self._error, Unavailable):
+            pytest.skip(str(self._error))
+        if self._error is not None:
+            raise self._error
+        assert self._drive is not None
+        return self._drive
+
+    def close(self) -> None:
+        self._thread.join()
+        if self._drive is not None:
+            self._drive.close()
+        if self._emulator is not None:
+            self._emulator.close()
+
+
+class Stacks:
+    """Those that were asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._applied: dict[str, Applied] = {}
+
+    def begin(self, profile: str) -> Applied:
+        if not PROGRAM.exists():
+            pytest.skip(ABSENT)
+        if shutil.which("terraform") is None:
+            pytest.skip("terraform is not on the PATH")
+        if profile not in self._applied:
+            folder = self._folder / profile
+            folder.mkdir()
+            self._applied[profile] = Applied(profile, folder)
+        return self._applied[profile]
+
+    def close(self) -> None:
+        for applied in self._applied.values():
+            applied.close()
+
+
+@pytest.fixture(scope="session")
+def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stacks]:
+    # Clients made in this process must find the emulator's credentials and nobody else's.
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("AWS_"):
+                patch.delenv(name)
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        found = Stacks(tmp_path_factory.mktemp("stacks"))
+        yield found
+        found.close()
+
+
+@pytest.fixture(params=PROFILES)
+def profile(request: pytest.FixtureRequest, stacks: Stacks) -> str:
+    """Each profile; its stack is on its way from now on."""
+    name: str = request.param
+    stacks.begin(name)
+    return name
+
+
+@pytest.fixture
+def drive(profile: str, stacks: Stacks) -> Drive:
+    """The applied stack of a profile, whatever the tests before left in it."""
+    return stacks.begin(profile).drive()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a profile stay in one process; see `_ORDER`."""
+    for item in items:
+        params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+        if "profile" in params:
+            item.add_marker(pytest.mark.xdist_group(params["profile"]))
+    items.sort(key=lambda item: _ORDER.get(item.path.stem, 1))

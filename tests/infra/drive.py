@@ -1,0 +1,167 @@
+"""The one driver: gives an applied stack events as the world would, and does what AWS would do.
+
+Streams and queues go through its event source mappings, rules of EventBridge through what the
+emulator writes down, schedules and the clock as a test says. What functions do can be made to fail.
+"""
+
+import gzip
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.infra.doors import Answer, Request, answer_of, http_api_event, rest_api_event
+from tests.infra.functions import Functions
+from tests.infra.mappings import Outcome
+from tests.infra.poller import Poller
+from tests.infra.terraform import Stack
+
+from shopstream.aws.clients import Clients
+from shopstream.aws.engine import AwsEngine
+from shopstream.aws.names import Names
+from shopstream.settings import load_settings
+
+ASYNC_TRIES = 3
+"""AWS gives an event that nobody waits for to a function at most so often."""
+SETTLES_WITHIN = 10_000
+
+
+class Drive:
+    """One applied stack whose functions run here. Close it before the emulator."""
+
+    def __init__(self, stack: Stack, package: Path, folder: Path) -> None:
+        self.stack = stack
+        self.emulator = stack.emulator
+        self.outputs = stack.outputs()
+        self.functions = Functions(self.emulator, package, folder)
+        self.poller = Poller(self.emulator, self._invoked_by_mapping)
+        self.faults: dict[str, list[list[dict[str, Any]]]] = {}
+        self.errors: list[tuple[str, str]] = []
+        self.given_up: list[tuple[str, Any]] = []
+        settings = load_settings(environ=self._settings())
+        clients = Clients(region=self.outputs["region"], endpoint=self.emulator.url)
+        self.engine = AwsEngine(settings, clients)
+
+    @property
+    def names(self) -> Names:
+        return self.engine.names
+
+    def _settings(self) -> dict[str, str]:
+        """What a user's shell has after `eval "$(terraform output -raw environment)"`."""
+        lines = self.outputs["environment"].splitlines()
+        return dict(line.removeprefix("export ").split("=", 1) for line in lines)
+
+    def close(self) -> None:
+        self.functions.close()
+
+    # The world
+
+    def request(self, request: Request) -> Answer:
+        """An HTTP request to the collector's address."""
+        event = rest_api_event if self.stack.profile == "scale" else http_api_event
+        return answer_of(self.invoke("collector", event(request)))
+
+    def post(self, topic: str, *events: Any, **headers: str) -> Answer:
+        """Events to `/v1/events/{topic}`."""
+        kind = {"content-type": "application/json"} | headers
+        body = json.dumps(list(events)).encode()
+        return self.request(Request("POST", f"/v1/events/{topic}", body, kind))
+
+    def set_clock(self, now_us: int | None) -> None:
+        """What time functions believe it to be; None is what it is."""
+        self.functions.set_clock(now_us)
+
+    def tick(self, now_us: int, **more: Any) -> Outcome:
+        """The minute's event of EventBridge to the function that watches carts."""
+        self.set_clock(now_us)
+        time = datetime.fromtimestamp(now_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        event = {
+            "version": "0",
+            "id": "0",
+            "detail-type": "Scheduled Event",
+            "source": "aws.events",
+            "time": time,
+            "resources": [],
+            "detail": {},
+        }
+        return self.invoke("cart_watcher", event | more)
+
+    # What AWS does
+
+    def invoke(self, handler: str, event: Any) -> Outcome:
+        """A function, by the name of its handler."""
+        return self._invoke(self.names.function(handler), event)
+
+    def _invoke(self, name: str, event: Any) -> Outcome:
+        waiting = self.faults.get(name)
+        outcome = self.functions[name].invoke(event, waiting.pop(0) if waiting else ())
+        if outcome.error:
+            self.errors.append((name, outcome.error))
+        return outcome
+
+    def _invoked_by_mapping(self, name: str, event: dict[str, Any]) -> Outcome:
+        return self._invoke(name, event)
+
+    def go_wrong(self, handler: str, *faults: Mapping[str, Any]) -> None:
+        """Let calls fail in the next invocation of a function that has none waiting yet."""
+        waiting = self.faults.setdefault(self.names.function(handler), [])
+        waiting.append([dict(fault) for fault in faults])
+
+    def settle(self) -> None:
+        """Let everything that is under way arrive: until no function has anything to do."""
+        for _ in range(SETTLES_WITHIN):
+            invoked = self.poller.drain()
+            for name, event in self.emulator.invoked():
+                self._invoke_alone(name, event)
+                invoked += 1
+            if not invoked:
+                return
+        raise AssertionError("functions go on invoking each other")
+
+    def _invoke_alone(self, name: str, event: Any) -> None:
+        if not any(not self._invoke(name, event).error for _ in range(ASYNC_TRIES)):
+            self.given_up.append((name, event))
+
+    # What came of it
+
+    def items(self, table: str) -> list[tuple[str, str, bytes]]:
+        return list(self.engine.tables().scan(table))
+
+    def objects(self, bucket: str, prefix: str = "") -> dict[str, bytes]:
+        """Objects of a bucket (`lake`, `raw`, …) by key, gunzipped when named so."""
+        s3, name = self.emulator.client("s3"), self.names.bucket(bucket)
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=name, Prefix=prefix)
+        found = {}
+        for page in pages:
+            for one in page.get("Contents", []):
+                key = one["Key"]
+                body = s3.get_object(Bucket=name, Key=key)["Body"].read()
+                found[key] = gzip.decompress(body) if key.endswith(".gz") else body
+        return found
+
+    def bronze(self, topic: str) -> list[dict[str, Any]]:
+        """Rows landed, in no order."""
+        files = self.objects("lake", f"bronze/{topic}/").values()
+        return [json.loads(line) for body in files for line in body.splitlines()]
+
+    def queue_url(self, name: str) -> str:
+        url: str = self.emulator.client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
+        return url
+
+    def messages(self, name: str) -> list[Any]:
+        """Takes all messages of a queue away and returns their bodies."""
+        sqs, url = self.emulator.client("sqs"), self.queue_url(name)
+        found: list[Any] = []
+        while some := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for one in some:
+                found.append(_body(one["Body"]))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
+        return found
+
+
+def _body(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,85 @@
+"""The same events through the embedded engine and through an applied stack: the same offers,
+orders, alerts, products, rejections and landed rows. What differs is printed.
+
+Simulated events go through the stack with Kinesis, the files of real shops through that with SQS.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.e2e.command import DATA, REES46, UCI
+from tests.flows.pipeline import DAY_US, NOW_US, Pipeline
+from tests.infra.drive import Drive
+from tests.infra.parity import Outcome, Step, deployed, differences, embedded, loaded, simulated
+
+from shopstream.loader import load_files
+from shopstream.settings import Settings
+
+EVENTS = int(os.environ.get("SHOPSTREAM_TEST_PARITY_EVENTS", "50000"))
+STEPS = 8
+Steps = list[Step]
+
+
+def of_the_simulator(_: Path) -> Steps:
+    return simulated(EVENTS, steps=STEPS, start_us=NOW_US - NOW_US % DAY_US - 2 * DAY_US)
+
+
+def of_real_shops(folder: Path) -> Steps:
+    if not DATA.is_dir():
+        pytest.skip("real data files are absent; name their folder SHOPSTREAM_TEST_DATA")
+
+    def load(settings: Settings) -> None:
+        for file, mapping in ((REES46, "rees46"), (UCI, "uci_online_retail")):
+            load_files(settings, [file], mapping, now_us=lambda: NOW_US)
+
+    return loaded(folder, load, NOW_US)
+
+
+ARRIVALS: dict[str, Callable[[Path], Steps]] = {
+    "scale": of_the_simulator,
+    "starter": of_real_shops,
+}
+
+
+class Compared:
+    """What arrives at each profile's stack, and what the embedded engine makes of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._found: dict[str, tuple[Steps, Outcome]] = {}
+
+    def of(self, profile: str) -> tuple[Steps, Outcome]:
+        if profile not in self._found:
+            folder = self._folder / profile
+            folder.mkdir()
+            steps = ARRIVALS[profile](folder / "loaded")
+            with Pipeline(folder / "embedded") as pipeline:
+                self._found[profile] = steps, embedded(pipeline, steps)
+        return self._found[profile]
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    return Compared(tmp_path_factory.mktemp("compared"))
+
+
+def test_there_is_something_of_every_kind_to_compare(profile: str, compared: Compared) -> None:
+    _, outcome = compared.of(profile)
+    sizes = outcome.sizes()
+    absent = {kind for kind, size in sizes.items() if not size}
+    # The files hold clicks and orders only.
+    files_lack = {"products", "bronze stock", "bronze carts"}
+    assert absent <= (files_lack if profile == "starter" else set())
+
+
+@pytest.mark.timeout(900)
+def test_both_engines_make_the_same_of_the_same_events(
+    profile: str, compared: Compared, drive: Drive
+) -> None:
+    steps, expected = compared.of(profile)
+    found = deployed(drive, steps)
+    assert drive.errors == []
+    assert not differences(expected, found, ("embedded", "deployed"))
+    assert found.sizes() == expected.sizes()
