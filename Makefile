@@ -1,6 +1,6 @@
 # Needs python3 (3.11 to 3.13) and make; everything else is installed into .venv from the locks.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint spark bench faults docs lock clean
+.PHONY: help demo test lint spark bench faults docs deploy destroy lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -34,6 +34,13 @@ faults: $(VENV)/.dev ## kill every stage at hundreds of system calls (Linux with
 
 docs: $(VENV)/.dev ## write the references in docs/ from the code
 	$(BIN)/python -m shopstream.reference
+
+PROFILE ?= starter
+deploy: $(VENV)/.runtime ## make it run on AWS (PROFILE=starter or scale; needs terraform, see docs/aws.md)
+	scripts/deploy-aws $(PROFILE)
+
+destroy: $(VENV)/.runtime ## remove everything that `make deploy` made, all data included; asks first
+	scripts/destroy-aws $(PROFILE)
 
 # hatchling and editables build the package itself, setuptools builds PySpark; in the locks they
 # have hashes like the rest.

@@ -1,12 +1,16 @@
 # A public HTTPS address for a function that a web application firewall can be put before: API Gateway's
 # REST API. A request costs three times as much as with the HTTP API, which no firewall attaches to.
 
+locals {
+  # Bodies are often gzip; they must reach the function byte by byte.
+  binary_media_types = ["*/*"]
+}
+
 resource "aws_api_gateway_rest_api" "this" {
   name        = var.name
   description = var.description
 
-  # Bodies are often gzip; they must reach the function byte by byte.
-  binary_media_types = ["*/*"]
+  binary_media_types = local.binary_media_types
 
   endpoint_configuration {
     types = ["REGIONAL"]
@@ -55,7 +59,7 @@ resource "aws_api_gateway_deployment" "this" {
 
   triggers = {
     content = sha1(jsonencode([
-      aws_api_gateway_rest_api.this.binary_media_types,
+      local.binary_media_types,
       [for method in aws_api_gateway_method.this : [method.id, method.authorization]],
       [for integration in aws_api_gateway_integration.this : [integration.id, integration.uri]],
     ]))
