@@ -1,6 +1,6 @@
 # Needs python3 (3.11 to 3.13) and make; everything else is installed into .venv from the locks.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint spark bench faults docs deploy destroy lock clean
+.PHONY: help demo test test-aws lint spark bench faults docs deploy destroy lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,8 +15,11 @@ demo: $(VENV)/.runtime ## run everything on this machine with simulated shoppers
 	$(BIN)/shopstream up --demo
 
 test: $(VENV)/.dev ## run all tests, the slow ones and a sample of the faults included
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal --ignore tests/models/engines
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --ignore tests/models/engines --ignore tests/infra
 	$(BIN)/pytest tests/models/engines
+
+test-aws: $(VENV)/.dev ## apply Terraform to an emulator of AWS and drive the deployed code (needs terraform)
+	$(BIN)/pytest tests/infra
 
 lint: $(VENV)/.dev ## ruff and mypy --strict
 	$(BIN)/ruff check
