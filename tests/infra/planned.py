@@ -1,8 +1,8 @@
-"""What a profile would make, with every value known and nobody asked: neither AWS nor an emulator.
+"""The plan of a profile, with every value known and nobody asked: neither AWS nor an emulator.
 
-`terraform test` applies the root as it is under a provider that answers out of thin air, and prints
-the state that came of it. A plan alone doesn't know what refers to things that aren't there yet:
-policies, where failures go, what a function reads.
+`terraform test` plans the root as it is with a provider that answers out of thin air. An ordinary
+plan doesn't know what refers to things that aren't there yet: policies, where failures go, what a
+function reads.
 """
 
 import json
@@ -106,11 +106,16 @@ def planned(profile: str, folder: Path, variables: Mapping[str, Any]) -> Planned
     given = f"-var-file=profiles/{profile}.tfvars"
     done = _run(folder, "test", "-json", "-verbose", given)
     said = [json.loads(line) for line in done.stdout.splitlines()]
-    states = [one["test_state"] for one in said if one["type"] == "test_state"]
-    if done.returncode or not states:
+    plans = [one["test_plan"] for one in said if one["type"] == "test_plan"]
+    if done.returncode or not plans:
         wrong = [one["diagnostic"] for one in said if one["type"] == "diagnostic"]
         raise TerraformFailed(json.dumps(wrong, indent=1) + done.stderr)
-    return Planned(profile, list(_resources(states[0]["root_module"])))
+    made = [
+        Resource(one["address"], one["type"], one["change"]["after"])
+        for one in plans[0]["resource_changes"]
+        if one["mode"] == "managed"
+    ]
+    return Planned(profile, made)
 
 
 def _run(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -126,14 +131,6 @@ def _run(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def _resources(module: Mapping[str, Any]) -> Iterator[Resource]:
-    for one in module.get("resources", ()):
-        if one["mode"] == "managed":
-            yield Resource(one["address"], one["type"], one["values"])
-    for inner in module.get("child_modules", ()):
-        yield from _resources(inner)
-
-
 def _test(variables: Mapping[str, Any]) -> str:
     """A test without assertions. JSON's literals are HCL's."""
     data = {
@@ -141,7 +138,7 @@ def _test(variables: Mapping[str, Any]) -> str:
         "aws_region": {"name": REGION},
         "aws_partition": {"partition": "aws"},
     }
-    lines = ['mock_provider "aws" {']
+    lines = ['mock_provider "aws" {', "  override_during = plan"]
     for name, values in data.items():
         lines.append(f'  mock_data "{name}" {{\n    defaults = {json.dumps(values)}\n  }}')
     for name in sorted({*_ARNS, *_OTHERS}):
@@ -151,4 +148,6 @@ def _test(variables: Mapping[str, Any]) -> str:
         known = json.dumps({"arn": arn})
         lines.append(f"  override_resource {{\n    target = {address}\n    values = {known}\n  }}")
     given = "\n".join(f"    {name} = {json.dumps(value)}" for name, value in variables.items())
-    return "\n".join([*lines, "}", f'run "it" {{\n  variables {{\n{given}\n  }}\n}}', ""])
+    return "\n".join(
+        [*lines, "}", f'run "it" {{\n  command = plan\n  variables {{\n{given}\n  }}\n}}', ""]
+    )
