@@ -15,8 +15,10 @@ import pytest
 from tests.infra.drive import Drive
 from tests.infra.emulator import ABSENT, PROGRAM, Emulator
 from tests.infra.functions import build_package
+from tests.infra.planned import Planned, planned
 from tests.infra.terraform import PROFILES, Stack, Unavailable
 
+ZIPPED = b"PK\x05\x06" + bytes(18)  # an empty archive
 _ORDER = {"test_parity": 0, "test_rights": 2, "test_removal": 3}
 """First what wants empty tables, last what looks back on the others; between them all others."""
 
@@ -104,6 +106,21 @@ def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stacks]:
         found = Stacks(tmp_path_factory.mktemp("stacks"))
         yield found
         found.close()
+
+
+@pytest.fixture(scope="session", params=PROFILES)
+def plan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Planned:
+    """The plan of each profile, all of it known."""
+    folder = tmp_path_factory.mktemp(f"planned_{request.param}")
+    files = {"lambda_zip": "l.zip", "glue_package": "g.zip", "glue_script": "g.py"}
+    for name in files.values():
+        (folder / name).write_bytes(ZIPPED)
+    given = {variable: str(folder / name) for variable, name in files.items()}
+    mails = {"alert_emails": ["shop@example.com"], "alarm_emails": ["owner@example.com"]}
+    try:
+        return planned(request.param, folder / "terraform", given | mails)
+    except Unavailable as e:
+        pytest.skip(str(e))
 
 
 @pytest.fixture(params=PROFILES)

@@ -5,27 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.infra.planned import Planned, Resource, planned
-from tests.infra.terraform import PROFILES, Unavailable
+from tests.infra.planned import Planned, Resource
 
 DAY_S = 86_400
 BATCH_MAX = 10  # messages that SQS gives at once
 pytestmark = pytest.mark.xdist_group("plan")  # each profile is worked out once
-ZIPPED = b"PK\x05\x06" + bytes(18)  # an empty archive
-
-
-@pytest.fixture(scope="module", params=PROFILES)
-def plan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Planned:
-    folder = tmp_path_factory.mktemp(f"planned_{request.param}")
-    files = {"lambda_zip": "l.zip", "glue_package": "g.zip", "glue_script": "g.py"}
-    for name in files.values():
-        (folder / name).write_bytes(ZIPPED)
-    given = {variable: str(folder / name) for variable, name in files.items()}
-    mails = {"alert_emails": ["shop@example.com"], "alarm_emails": ["owner@example.com"]}
-    try:
-        return planned(request.param, folder / "terraform", given | mails)
-    except Unavailable as e:
-        pytest.skip(str(e))
 
 
 def one_of(resource: Resource, block: str) -> Any:
