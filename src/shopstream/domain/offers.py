@@ -94,8 +94,9 @@ class RuleSet:
     """Rules made ready to be asked about events.
 
     `fingerprint` changes when any rule does. `observed` names the event types that matter to the
-    state: `observe` may be left out for others. `waking` names those that end an absence: timers
-    of the user that are due by then are fired before such an event is observed.
+    state: `observe` may be left out for others. `waking` names those that end an absence, or have
+    a say in what comes of it: timers of the user that are due by then are fired before such an
+    event is observed, so it makes no difference whether it arrives together with others.
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
@@ -118,7 +119,7 @@ class RuleSet:
             type
             for rule in self.rules
             if rule.idle_us is not None
-            for type in (CART_ACTIVITY if rule.same == "cart" else rule.on)
+            for type in (*_activity(rule), *rule.without, "purchase")
         )
 
     def _plan(self, type: EventType, window_us: int) -> Plan:
@@ -266,6 +267,11 @@ def _by_trigger(user_id: str, offers: Iterable[Offer]) -> dict[str, list[Offer]]
         if offer.user_id == user_id:
             made.setdefault(offer.trigger, []).append(offer)
     return made
+
+
+def _activity(rule: Rule) -> Iterable[str]:
+    """The events whose absence an idle rule waits for."""
+    return CART_ACTIVITY if rule.same == "cart" else rule.on
 
 
 def _window(rule: Rule) -> int:

@@ -23,7 +23,7 @@ HISTORY_BYTES_MAX = 1_000_000
 NUMBER_CHARS = 20
 _MARK = b"\n#"
 _EVENTS_CHARS = 6
-_RECORD_BYTES = 8
+_RECORD_BYTES, _PART_BYTES = 8, 2
 _MARK_BYTES = len(_MARK) + NUMBER_CHARS + _EVENTS_CHARS + 2 * _RECORD_BYTES
 
 
@@ -56,8 +56,16 @@ class Chunk(NamedTuple):
         return int(self.sk[:NUMBER_CHARS])
 
 
-def record_hash(record_id: str) -> str:
-    return blake2b(record_id.encode(), digest_size=_RECORD_BYTES).hexdigest()
+def record_hash(record_id: str, part: int = 0) -> str:
+    """What a record is called in what it has made; its parts, counted from 1, alike."""
+    name = blake2b(record_id.encode(), digest_size=_RECORD_BYTES - _PART_BYTES).hexdigest()
+    return name + part.to_bytes(_PART_BYTES, "big").hex()
+
+
+def _later_part(record: str, of: str) -> bool:
+    """Whether `record` is a later part of the record that `of` is a part of."""
+    at = -2 * _PART_BYTES
+    return int(of[at:], 16) > 0 and record[:at] == of[:at] and record[at:] > of[at:]
 
 
 def sort_key(number: int, *, historical: bool) -> str:
@@ -89,15 +97,12 @@ def lines_of(item: bytes) -> list[bytes]:
 
 class Recent(NamedTuple):
     """A user's latest chunks in order, and that of the record asked about, if there is one: then
-    the chunks are those before it.
+    the chunks are those before it. `next_number` is for the next chunk of all.
     """
 
     chunks: list[Chunk]
     own: Chunk | None
-
-    @property
-    def next_number(self) -> int:
-        return self.chunks[-1].number + 1 if self.chunks else 0
+    next_number: int
 
 
 def recent(
@@ -108,12 +113,13 @@ def recent(
     """
     found: list[Chunk] = []
     own: Chunk | None = None
-    size = 0
+    size = next_number = 0
     for sk, item in tables.query("browsing_events", user_id, before=before, reverse=True):
         chunk = Chunk(sk, item)
+        next_number = next_number or chunk.number + 1
         mark = mark_of(item) if record else None
-        if mark and mark.record == record:
-            own, size = chunk, 0
+        if mark and (mark.record == record or _later_part(mark.record, record)):
+            own, size = (chunk if mark.record == record else None), 0
             found.clear()
             continue
         found.append(chunk)
@@ -122,7 +128,7 @@ def recent(
             if size >= HISTORY_BYTES_MAX:
                 break
     found.reverse()
-    return Recent(found, own)
+    return Recent(found, own, next_number)
 
 
 def newest(chunks: Sequence[Chunk]) -> Sequence[Chunk]:

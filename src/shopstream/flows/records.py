@@ -128,13 +128,13 @@ class _Taking:
     def singly(self, entry: Entry) -> Recorded:
         """Each event by itself, as a part of the record."""
         parts = []
-        for n, one in enumerate(singly([entry])):
+        for n, one in enumerate(singly([entry]), 1):
             try:
-                recorded = self._part(one, f"/{n}")
+                recorded = self._part(one, n)
             except _NOT_POISON:
                 raise
             except Exception as e:  # noqa: BLE001  # poison: whatever it raises
-                recorded = self._part(one, f"/{n}", f"{type(e).__name__}: {e}")
+                recorded = self._part(one, n, f"{type(e).__name__}: {e}")
             if recorded.repeated:
                 return recorded
             parts.append(recorded)
@@ -145,12 +145,12 @@ class _Taking:
             recorded.counts[cell(entry.topic, entry.source, RECEIVED)] = entry.units
         return recorded
 
-    def _part(self, entry: Entry, part: str = "", why: str = "") -> Recorded:
+    def _part(self, entry: Entry, part: int = 0, why: str = "") -> Recorded:
         """Take the entry, or give it up, given why."""
         return undisturbed(lambda: self._take(entry, part, why))
 
-    def _take(self, entry: Entry, part: str, why: str) -> Recorded:
-        record = record_hash(self._id + part)
+    def _take(self, entry: Entry, part: int, why: str) -> Recorded:
+        record = record_hash(self._id, part)
         tables = TakenTables(self._items, self._lake, record)
         changes = tables.batch()
         key = f"{entry.received_us:020d}-{record}"
