@@ -110,6 +110,8 @@ def offer_generator(event: Event, context: LambdaContext) -> dict[str, Any]:
         _count("Offers", len(_offers().make(changes).made))
 
     inserted = [change for change in event["Records"] if change["eventName"] == "INSERT"]
+    if not inserted:
+        return {"batchItemFailures": []}
     processor = TableChanges(user_of, logger)
     answer = process_partial_response({"Records": inserted}, make, processor, context)
     _count("FailedRecords", len(processor.fail_messages))
