@@ -14,11 +14,10 @@ from typing import IO, Any, Literal, TypeAlias
 import msgspec
 
 from shopstream.ask.box import Answer
+from shopstream.domain.formulas import FORMULA, harmless
 
 FileFormat: TypeAlias = Literal["csv", "json", "parquet"]
 
-_FORMULA = "^[=+\\-@\\t\\r\\n＝＋－＠]"
-"""How cells begin that spreadsheets run. Source: OWASP, "CSV Injection"."""
 _UNSEEN = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -96,11 +95,6 @@ def unique(names: Sequence[str]) -> list[str]:
             free = f"{name}_{n}"
         found.append(free)
     return found
-
-
-def harmless(text: str) -> str:
-    """Text that no spreadsheet runs."""
-    return f"'{text}" if re.match(_FORMULA, text) else text
 
 
 def _values(column: Any) -> list[Any]:
@@ -195,7 +189,7 @@ def _harmless_column(column: Any) -> Any:
     import pyarrow.compute as pc
 
     text = column.cast("string")
-    return pc.replace_substring_regex(text, pattern=f"({_FORMULA})", replacement="'\\1")
+    return pc.replace_substring_regex(text, pattern=f"({FORMULA})", replacement="'\\1")
 
 
 def _texts(column: Any) -> Any:

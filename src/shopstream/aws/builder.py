@@ -188,7 +188,7 @@ class _Build:
         """The steps as they are known beforehand."""
         steps: dict[str, Step] = {}
         for name, model in self._models.items():
-            if name in self._chosen and (step := self._step(model, steps)):
+            if name in self._chosen and (step := self._step(model, steps.keys())):
                 steps[name] = step
         return list(steps.values())
 
@@ -200,7 +200,7 @@ class _Build:
             for n, (name, model) in enumerate(self._models.items(), 1):
                 if name in self._open.done or name not in self._chosen:
                     continue
-                step = self._step(model, {})
+                step = self._step(model, self._held_back())
                 if step is not None:
                     on_step(step, n, len(self._models))
                     report.steps.append(step)
@@ -232,8 +232,13 @@ class _Build:
 
     # --- one table ----------------------------------------------------------------------------
 
-    def _step(self, model: CompiledModel, made: Mapping[str, Step]) -> Step | None:
-        """What is to be done; `made` are steps of a plan, which aren't done yet."""
+    def _held_back(self) -> list[str]:
+        """The tables that should have changed in this build and didn't."""
+        done = self._open.done.items()
+        return [name for name, b in done if b is not None and (b.failures or b.kept_back)]
+
+    def _step(self, model: CompiledModel, made: Collection[str]) -> Step | None:
+        """What is to be done; `made` are tables that are still to change."""
         state = self._states.get(model.name)
         new = self._new(model, state)
         parts = sum(map(len, new.values()))
@@ -295,10 +300,8 @@ class _Build:
     def _table(self, model: CompiledModel, step: Step) -> Built:
         began = time.monotonic()
         built = Built(table=model.name, mode=step.mode)
-        done = self._open.done
-        kept = [n for n in model.reads if (b := done.get(n)) and (b.failures or b.kept_back)]
-        if kept:
-            built.kept_back = ", ".join(sorted(kept))
+        if kept := sorted({*self._held_back()} & {*model.reads}):
+            built.kept_back = ", ".join(kept)
             return built
         state = self._states.get(model.name)
         upstream = {name: self._states[name].build for name in model.reads if name in self._states}
