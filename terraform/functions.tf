@@ -20,10 +20,10 @@ locals {
       SHOPSTREAM_AWS_PREFIX        = var.prefix
       SHOPSTREAM_AWS_ACCOUNT       = local.account
       SHOPSTREAM_AWS_CLICKS        = var.clicks
-      POWERTOOLS_SERVICE_NAME      = var.prefix
+      SHOPSTREAM_AWS_TRACING       = tostring(var.tracing)
+      POWERTOOLS_SERVICE_NAME      = "shopstream"
       POWERTOOLS_METRICS_NAMESPACE = var.prefix
       POWERTOOLS_LOG_LEVEL         = "INFO"
-      POWERTOOLS_TRACE_DISABLED    = tostring(!var.tracing)
     },
     { for name, value in var.settings : "SHOPSTREAM_${upper(name)}" => value },
   )

@@ -176,8 +176,8 @@ variable "settings" {
   default     = {}
 
   validation {
-    condition     = alltrue([for name in keys(var.settings) : can(regex("^[a-z][a-z0-9_]*$", name)) && !contains(["engine", "aws_prefix", "aws_account", "aws_clicks"], name)])
-    error_message = "settings: names as in docs/settings.md; engine, aws_prefix, aws_account and aws_clicks are set by Terraform."
+    condition     = alltrue([for name in keys(var.settings) : can(regex("^[a-z][a-z0-9_]*$", name)) && !contains(["engine", "aws_prefix", "aws_account", "aws_clicks", "aws_tracing"], name)])
+    error_message = "settings: names as in docs/settings.md; engine and aws_… are set by Terraform."
   }
 }
 
