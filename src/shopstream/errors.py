@@ -56,11 +56,14 @@ class SqlError(ShopstreamError):
 
 
 class AwsError(ShopstreamError):
-    """AWS refused a call, or could not be reached. `code` is AWS's own word for it, or empty."""
+    """AWS refused a call, or could not be reached. `code` is AWS's own word for it, or empty;
+    `busy` says that trying again later may do.
+    """
 
-    def __init__(self, message: str, *, code: str = "") -> None:
+    def __init__(self, message: str, *, code: str = "", busy: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.busy = busy
 
 
 class NotDelivered(ShopstreamError):

@@ -71,7 +71,7 @@ def open_feed(settings: Settings, *, direct: bool = True) -> Feed:
     Raises NotRunning when another process holds the log but no collector answers.
     """
     if settings.engine == "aws":
-        return DirectFeed(open_aws_engine(settings).write_log(), direct=False)
+        return DirectFeed(open_aws_engine(settings).deployed().write_log(), direct=False)
     engine = open_engine(settings)
     if not direct:
         return CollectorFeed(engine)

@@ -45,12 +45,12 @@ def explain(settings: Settings, user_id: str) -> list[Explanation]:
 
 def _rules(settings: Settings) -> RuleSet:
     if settings.engine == "aws":
-        return open_aws_engine(settings).rules()
+        return open_aws_engine(settings).deployed().rules()
     return load_rules(settings.rules_path)
 
 
 def _tables_of(settings: Settings, user_id: str) -> Tables:
     if settings.engine == "aws":
-        return open_aws_engine(settings).tables()
+        return open_aws_engine(settings).deployed().tables()
     engine = open_engine(settings, create=False)
     return engine.read_tables(shard_of_key(user_id, engine.shards))

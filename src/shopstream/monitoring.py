@@ -1,13 +1,20 @@
 """How the stages stand: `shopstream status`, and the status line of `shopstream up`."""
 
 import time
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
-from shopstream.engine import Engine, open_engine
+from shopstream.engine import Engine, open_aws_engine, open_engine
 from shopstream.errors import DataDirError
 from shopstream.heartbeats import Heartbeat, alive, read_heartbeats
 from shopstream.settings import Settings
+
+if TYPE_CHECKING:
+    from shopstream.aws.standing import AwsStanding
 
 
 class StageStatus(Struct):
@@ -131,4 +138,45 @@ def standing(settings: Settings, shards: int) -> Standing:
         alerts=total("alerts"),
         quarantined=total("quarantined"),
         down=[name for name in names if not alive(beats.get(name, {}), now_us)],
+    )
+
+
+class CloudBuild(Struct):
+    """The last build of the lake on AWS; `failed` are tables that it didn't publish."""
+
+    build: int
+    built_at: datetime
+    failed: list[str] = []
+
+
+class CloudStatus(Struct):
+    """A deployment on AWS. `today` counts by topic and outcome the units of what arrived today
+    (UTC) and was settled; `build` is None before there was any.
+    """
+
+    at: datetime
+    standing: "AwsStanding"
+    today: dict[str, dict[str, int]]
+    build: CloudBuild | None
+
+
+def cloud_status(settings: Settings) -> CloudStatus:
+    """How the deployment on AWS stands. Raises AwsError when it isn't there or can't be asked."""
+    from shopstream.flows.records import ledger_rows
+
+    engine = open_aws_engine(settings).deployed()
+    now = datetime.now(UTC)
+    items = engine.tables()
+    today: dict[str, Counter[str]] = {}
+    for _, counts in ledger_rows(items, now.date().isoformat()):
+        for name, units in counts.items():
+            topic, source, outcome = name.split("\x1f")
+            if source:
+                today.setdefault(topic, Counter())[outcome.partition(":")[0]] += units
+    found = items.get("state", "build")
+    return CloudStatus(
+        at=now,
+        standing=engine.standing(now),
+        today={topic: dict(counts) for topic, counts in sorted(today.items())},
+        build=msgspec.json.decode(found, type=CloudBuild) if found else None,
     )

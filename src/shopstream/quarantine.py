@@ -109,7 +109,7 @@ def _records(settings: Settings, where: Mapping[str, str]) -> Iterator[Quarantin
     """Those that match, one at a time: a quarantine may be larger than memory."""
     ensure_askable(where)
     if settings.engine == "aws":
-        return rejections(open_aws_engine(settings).tables(), where)
+        return rejections(open_aws_engine(settings).deployed().tables(), where)
     return _read_records(open_engine(settings, create=False), where)
 
 

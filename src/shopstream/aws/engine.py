@@ -5,21 +5,25 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from shopstream.aws.clients import Clients
+from shopstream.aws.clients import Clients, asked
 from shopstream.aws.names import Names
+from shopstream.errors import AwsError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from shopstream.aws.delivery import Delivery
     from shopstream.aws.destinations import Destination
     from shopstream.aws.key_file import S3KeyFile
     from shopstream.aws.lake import S3Lake
+    from shopstream.aws.landed import Landed
     from shopstream.aws.log import AwsLog, KinesisLog, SqsLog
     from shopstream.aws.notifier import SnsNotifier
+    from shopstream.aws.queues import Queue
+    from shopstream.aws.standing import AwsStanding
     from shopstream.aws.tables import DynamoBudget, DynamoTables
     from shopstream.domain.offers import RuleSet
     from shopstream.settings import Settings
-
-RULES = "config/rules.toml"
 
 
 class AwsEngine:
@@ -88,17 +92,10 @@ class AwsEngine:
         return SnsNotifier(self.clients, self.names)
 
     def rules(self) -> RuleSet:
-        """The offer rules in force: `config/rules.toml` in the lake's bucket, else the defaults.
-        Raises ConfigError naming the file, rule and key.
-        """
-        from shopstream.errors import DataDirError
-        from shopstream.rules_file import default_rules, rules_of
+        """The offer rules in force. Raises ConfigError naming the file, rule and key."""
+        from shopstream.aws.lake_rules import LakeRules
 
-        try:
-            raw = self.lake().get(RULES)
-        except DataDirError:
-            return default_rules()
-        return rules_of(raw, f"s3://{self.names.lake}/{RULES}")
+        return LakeRules(self.clients, self.names).rules()
 
     def keys(self) -> S3KeyFile:
         """Where the collector's keys are."""
@@ -113,3 +110,41 @@ class AwsEngine:
         from shopstream.aws.destinations import open_destination
 
         return open_destination(self.clients, self.names, to, name_topics=name_topics)
+
+    def queues(self) -> list[Queue]:
+        """How much waits in each queue; raises AwsError when one isn't there."""
+        from shopstream.aws.queues import queues
+
+        return queues(self.clients, self.names, self.settings)
+
+    def standing(self, now: datetime) -> AwsStanding:
+        """Queues, ages, alarms; raises AwsError when AWS can't be asked."""
+        from shopstream.aws.standing import standing
+
+        return standing(self.clients, self.names, self.settings, now)
+
+    def landed(self) -> Landed:
+        """Bronze and the offers archive, to be read back."""
+        from shopstream.aws.landed import Landed
+
+        return Landed(self.clients, self.names)
+
+    def deployed(self) -> AwsEngine:
+        """This engine, once it is sure that there is such a deployment; else raises AwsError that
+        says where it was looked for.
+        """
+        table = self.names.table("ledger")
+        client = self.clients.dynamodb
+        try:
+            with asked(f"find the table {table}"):
+                client.describe_table(TableName=table)
+        except AwsError as e:
+            if e.code != "ResourceNotFoundException":
+                raise
+            raise AwsError(
+                f"there is no table {table} in account {self.names.account}, region"
+                f" {client.meta.region_name}: run `make deploy`, or set aws_prefix, AWS_REGION or"
+                " AWS_PROFILE",
+                code=e.code,
+            ) from None
+        return self

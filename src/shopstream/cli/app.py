@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from shopstream.cli.printing import say
-from shopstream.errors import Busy, LogError, ShopstreamError
+from shopstream.errors import AwsError, Busy, LogError, ShopstreamError
 
 app = typer.Typer(
     name="shopstream",
@@ -50,7 +50,8 @@ def root(
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 doesn't add up, 2 can't as things are, 3 can't
-    now (the disk fails, another process is at it): trying again may do; 130 interrupted.
+    now (the disk fails, another process is at it, AWS is busy): trying again may do; 130
+    interrupted.
     """
     try:
         app()
@@ -62,4 +63,4 @@ def main() -> None:
         sys.exit(3)
     except ShopstreamError as e:
         say(f"error: {e}")
-        sys.exit(2)
+        sys.exit(3 if isinstance(e, AwsError) and e.busy else 2)

@@ -1,14 +1,30 @@
 """Commands that run the stages and tell how they do."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shopstream.cli.app import app
-from shopstream.cli.options import DataDir, Format, Host, Port, Shards, SupervisedBy, UntilIdle
+from shopstream.cli.options import (
+    DataDir,
+    EngineName,
+    Format,
+    Host,
+    Port,
+    Shards,
+    Shown,
+    Since,
+    SupervisedBy,
+    UntilIdle,
+)
 from shopstream.cli.printing import alert, keep_below, logged, notice, say, settings_of, show
-from shopstream.cli.tables import check_rows, status_line
+from shopstream.cli.tables import check_rows, cloud_check_rows, cloud_rows, status_line
+from shopstream.errors import ConfigError
 from shopstream.leash import end_with
+
+if TYPE_CHECKING:
+    from shopstream.settings import Settings
 
 
 @app.command(short_help="Run all stages until Ctrl-C.")
@@ -139,36 +155,60 @@ def lander(
 
 
 @app.command()
-def status(data_dir: DataDir = None, format: Format = None) -> None:
+def status(data_dir: DataDir = None, engine: EngineName = None, format: Format = None) -> None:
     """Show each stage: whether it runs, how fast, how far behind.
+
+    On AWS: how much waits in each queue and for how long, how far the functions
+    and Firehose are behind, what was given up, today's counts, the last build, and
+    the alarms that are on.
 
     \b
     Examples:
       $ shopstream status
       $ shopstream status --format json
+      $ shopstream status --engine aws
     """
+    from shopstream.monitoring import cloud_status
     from shopstream.monitoring import status as status_of
 
+    settings = settings_of(data_dir, engine=engine)
+    if settings.engine == "aws":
+        shown = ("what", "waiting", "age_s", "detail")
+        show(cloud_status(settings), format, cloud_rows, shown)
+        return
     columns = ("stage", "running", "position", "lag", "events_per_s", "detail")
-    show(status_of(settings_of(data_dir)), format, columns=columns)
+    show(status_of(settings), format, columns=columns)
 
 
 @app.command()
-def check(data_dir: DataDir = None, format: Format = None) -> None:
+def check(
+    since: Since = None,
+    data_dir: DataDir = None,
+    engine: EngineName = None,
+    format: Format = None,
+) -> None:
     """Prove that received = accepted + duplicate + quarantined, everywhere.
 
     In the lake, too: every file is as it was written, and bronze, silver and gold
-    hold what they were made of. Exits 1 and shows the difference where anything
-    doesn't add up.
+    hold what they were made of. On AWS: the ledger adds up, the tables and bronze
+    in S3 hold what it says, every offer is archived, nothing was given up. Exits 1
+    and shows the difference where anything doesn't add up.
 
     \b
     Examples:
       $ shopstream check
       $ shopstream check --format json
+      $ shopstream check --engine aws --since 2026-11-20
     """
+    settings = settings_of(data_dir, engine=engine)
+    if settings.engine == "aws":
+        _check_cloud(settings, since, format)
+        return
     from shopstream.ledger import check as check_ledger
 
-    report = check_ledger(settings_of(data_dir))
+    if since is not None:
+        raise ConfigError("--since is for AWS; on this machine all is compared")
+    report = check_ledger(settings)
     show(report, format, check_rows)
     for difference in report.differences:
         say(f"difference: {difference}")
@@ -178,6 +218,23 @@ def check(data_dir: DataDir = None, format: Format = None) -> None:
         raise typer.Exit(1)
     waiting = sum(counts.waiting for counts in report.topics.values())
     say("everything adds up" + (f"; {waiting:,} still waiting to be processed" * bool(waiting)))
+
+
+def _check_cloud(settings: "Settings", since: datetime | None, format: Shown | None) -> None:
+    from shopstream.cloud_check import check_cloud
+
+    report = check_cloud(settings, since.date() if since else None)
+    show(report, format, cloud_check_rows)
+    for difference in report.differences:
+        say(f"difference: {difference}")
+    for waits in report.on_the_way:
+        say(f"on the way: {waits}")
+    if not report.balanced:
+        raise typer.Exit(1)
+    say(
+        f"everything adds up since {report.since}: {report.records:,} records"
+        + "; what is on the way will be compared next time" * bool(report.on_the_way)
+    )
 
 
 @app.command()

@@ -13,11 +13,12 @@ from shopstream.settings import show_duration
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from shopstream.cloud_check import CloudCheck
     from shopstream.domain.rule import Rule
     from shopstream.events import Offer
     from shopstream.flows.replaying import ReplayReport
     from shopstream.ledger import CheckReport
-    from shopstream.monitoring import Standing
+    from shopstream.monitoring import CloudStatus, Standing
 
 Rows = Sequence[Mapping[str, Any]]
 SHORT = 12
@@ -63,6 +64,62 @@ def as_table(rows: Rows, columns: Sequence[str] = ()) -> "Table":
 def check_rows(report: "CheckReport") -> list[dict[str, Any]]:
     """What `check` counted, by topic."""
     return [{"topic": topic} | msgspec.to_builtins(c) for topic, c in report.topics.items()]
+
+
+def cloud_check_rows(report: "CloudCheck") -> list[dict[str, Any]]:
+    """What `check` counted on AWS: topics, then what is held where."""
+    rows = [{"what": topic} | _without(c, "waiting") for topic, c in report.topics.items()]
+    for place, held in (("table", report.tables), ("bronze", report.bronze)):
+        rows += [
+            {"what": f"{place}: {name}", "expected": h.expected, "found": h.found}
+            for name, h in held.items()
+        ]
+    offers = report.offers
+    rows.append({"what": "archive: offers", "expected": offers.expected, "found": offers.found})
+    rows += [
+        {"what": f"queue: {queue.name}", "found": queue.waiting + queue.in_flight}
+        for queue in report.queues
+    ]
+    return rows
+
+
+def _without(value: Any, name: str) -> dict[str, Any]:
+    return {k: v for k, v in msgspec.to_builtins(value).items() if k != name}
+
+
+def cloud_rows(status: "CloudStatus") -> list[dict[str, Any]]:
+    """How a deployment stands: what waits and how long, alarms, the day's counts, the build."""
+    standing = status.standing
+    ages = {one.name: one.age_s for one in standing.ages}
+    rows: list[dict[str, Any]] = []
+    for queue in standing.queues:
+        state = "given up" if queue.dead and queue.waiting else "dead letters" * queue.dead
+        rows.append(
+            {
+                "what": queue.name,
+                "waiting": queue.waiting,
+                "age_s": ages.pop(queue.name, None),
+                "detail": state or (f"{queue.in_flight:,} in flight" * bool(queue.in_flight)),
+            }
+        )
+    rows += [{"what": name, "age_s": age_s, "detail": "behind"} for name, age_s in ages.items()]
+    for topic, counts in status.today.items():
+        said = ", ".join(f"{units:,} {outcome}" for outcome, units in counts.items())
+        rows.append({"what": f"today: {topic}", "detail": said})
+    if (build := status.build) is not None:
+        failed = f"; not published: {', '.join(build.failed)}" * bool(build.failed)
+        rows.append(
+            {
+                "what": f"build {build.build}",
+                "age_s": round((status.at - build.built_at).total_seconds()),
+                "detail": f"{build.built_at:%Y-%m-%d %H:%M:%S}{failed}",
+            }
+        )
+    rows += [
+        {"what": alarm.name, "detail": f"ALARM since {alarm.since:%H:%M:%S}: {_cut(alarm.reason)}"}
+        for alarm in standing.alarms
+    ]
+    return rows
 
 
 def replay_rows(report: "ReplayReport") -> list[dict[str, Any]]:

@@ -1,0 +1,419 @@
+"""`shopstream check` on AWS: prove that nothing was lost, from what is stored there.
+
+Each record that was taken has a row in the ledger, which is written last. For each topic and
+source received + derived = accepted + duplicate + quarantined. The tables hold what the rows say
+was stored, bronze in S3 their lines; every offer is archived; no queue holds anything that was
+given up. What is still on its way is told apart from what is missing: see FRESH_US.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from shopstream.domain.landing import arrival_hour
+from shopstream.engine import open_aws_engine
+from shopstream.errors import ConfigError, DataDirError
+from shopstream.events import TOPICS
+from shopstream.flows.history import NUMBER_CHARS, lines_of, mark_of, record_hash
+from shopstream.flows.orders import line_count
+from shopstream.flows.records import RECEIVED, ledger_rows
+from shopstream.flows.work import ACCEPTED, DUPLICATE, QUARANTINED, STORED
+from shopstream.ledger import Cells, Held, TopicCounts, add_up, made_from, reasons
+from shopstream.ports import Items
+from shopstream.settings import Settings
+
+if TYPE_CHECKING:
+    from shopstream.aws.engine import AwsEngine
+    from shopstream.aws.queues import Queue
+
+DAYS = 7
+"""How far back `check` looks when it isn't told."""
+FRESH_US = 20 * 60_000_000
+"""What arrived so recently may be on its way: a record that is taken again, lines that Firehose
+holds (up to 15 minutes). It counts as a difference only when nothing arrived for so long.
+"""
+_OFFERS = "offers/"
+"""How the ledger's rows begin that are of no record, but of an event at which the rules failed."""
+_SEPARATOR = "\x1f"
+SECOND_US = 1_000_000
+DAY_US = 86_400 * SECOND_US
+
+
+class CloudCheck(Struct):
+    """What was found of all that arrived on `since` (UTC) or later. `differences` is empty when
+    all adds up; `on_the_way` says what can't be told yet, and why.
+    """
+
+    balanced: bool
+    since: date
+    records: int
+    topics: dict[str, TopicCounts]
+    sources: dict[str, dict[str, TopicCounts]]
+    quarantine: dict[str, dict[str, int]]
+    tables: dict[str, Held]
+    bronze: dict[str, Held]
+    offers: Held
+    queues: "list[Queue]"
+    on_the_way: list[str]
+    differences: list[str]
+
+
+class _Ledger:
+    """The ledger's rows of a range of days."""
+
+    def __init__(self, items: Items, days: Iterable[str]) -> None:
+        self.cells: Cells = Counter()
+        self.by_day: dict[str, Cells] = {}
+        self.stored: dict[str, dict[str, int]] = {}
+        self.records = 0
+        for day in days:
+            for record_id, counts in ledger_rows(items, day):
+                self._add(day, record_id, counts)
+
+    def _add(self, day: str, record_id: str, counts: dict[str, int]) -> None:
+        self.records += 1
+        stored: dict[str, int] = {}
+        of_day = self.by_day.setdefault(day, Counter())
+        parts = 0
+        for name, units in counts.items():
+            topic, source, outcome = name.split(_SEPARATOR)
+            self.cells[topic, source, outcome] += units
+            if outcome == STORED:
+                stored[topic] = units
+            if not record_id.startswith(_OFFERS):
+                of_day[topic, source, outcome] += units
+            parts = max(parts, units) if outcome == RECEIVED else parts
+        self.stored[record_hash(record_id)] = stored
+        if any(name.endswith(f"{QUARANTINED}:poison") for name in counts):
+            # Its events were taken one by one, each as a part of the record.
+            for n in range(parts):
+                self.stored[record_hash(f"{record_id}/{n}")] = stored
+
+
+class _Own(Struct, gc=False):
+    """The record that put an item: its stamp (microseconds, 20 digits) and hash."""
+
+    record: str = ""
+
+
+class _OwnOrder(_Own, gc=False):
+    """`before`: how many lines there were before each record (by hash) that added some."""
+
+    before: dict[str, int] | None = None
+
+
+class _Offer(Struct, gc=False):
+    offer_id: str
+
+
+class _Line(Struct, gc=False):
+    """What a line of bronze says of where it belongs."""
+
+    position: int
+    by_line: bool = False
+    lines: list[msgspec.Raw] = []
+
+
+class _Rejected(Struct, gc=False):
+    position: int
+    topic: str
+    units: int = 1
+
+
+_decode_own = msgspec.json.Decoder(_Own).decode
+_decode_order = msgspec.json.Decoder(_OwnOrder).decode
+_decode_offer = msgspec.json.Decoder(_Offer).decode
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_rejected = msgspec.json.Decoder(_Rejected).decode
+
+
+class _Unknown(NamedTuple):
+    """An item of a record without a row in the ledger, and how many events it is."""
+
+    record: str
+    stamp_us: int
+    events: int
+
+
+class _Checking:
+    """One check, as it goes on."""
+
+    def __init__(self, engine: "AwsEngine", since: date, now_us: int) -> None:
+        self._engine = engine
+        self._items = engine.tables()
+        self._since = since
+        self._now_us = now_us
+        self._today = datetime.fromtimestamp(now_us / 1e6, UTC).date()
+        self._begin_us = _midnight_us(since)
+        self._newest_us = 0
+        self._ledger = _Ledger(self._items, _days(since, self._today))
+        self.differences: list[str] = []
+        self.on_the_way: list[str] = []
+
+    def check(self) -> CloudCheck:
+        queues = self._queues()
+        cells = self._ledger.cells
+        received = {(t, s): n for (t, s, outcome), n in cells.items() if outcome == RECEIVED}
+        topics, sources, unbalanced = add_up(cells, received, {})
+        self.differences += unbalanced
+        tables = self._tables()
+        bronze = self._bronze()
+        offers = self._offers()
+        return CloudCheck(
+            balanced=not self.differences,
+            since=self._since,
+            records=self._ledger.records,
+            topics=topics,
+            sources=sources,
+            quarantine=reasons(cells),
+            tables=tables,
+            bronze=bronze,
+            offers=offers,
+            queues=queues,
+            on_the_way=self.on_the_way,
+            differences=self.differences,
+        )
+
+    # --- queues -------------------------------------------------------------------------------
+
+    def _queues(self) -> "list[Queue]":
+        found = self._engine.queues()
+        for queue in found:
+            count = queue.waiting + queue.in_flight
+            if count and queue.dead:
+                self.differences.append(
+                    f"{queue.name}: {count:,} given up; docs/runbook.md says how to look at them"
+                    " and send them again"
+                )
+            elif count:
+                self.on_the_way.append(f"{queue.name}: {count:,} messages wait to be processed")
+        return found
+
+    # --- tables -------------------------------------------------------------------------------
+
+    def _tables(self) -> dict[str, Held]:
+        found: Counter[str] = Counter()
+        unknown: list[_Unknown] = []
+        for _, _, item in self._items.scan("browsing_events"):
+            if (mark := mark_of(item)) is not None:
+                lines = lines_of(item)
+                if self._knows(mark.record, mark.stamp_us, len(lines), unknown):
+                    found.update(map(made_from, lines))
+        for _, _, item in self._items.scan("orders"):
+            order = _decode_order(item)
+            found["orders"] += self._knows(*_mark(order.record), 1, unknown)
+            found["order_lines"] += self._lines_of(order, line_count(item))
+        for table, topic in (("stock_levels", "stock"), ("quarantine", "quarantine")):
+            for _, _, item in self._items.scan(table):
+                # One without a mark is of an event that is stored, and at which the rules failed.
+                if record := _decode_own(item).record:
+                    found[topic] += self._knows(*_mark(record), 1, unknown)
+        self._judge_unknown(unknown)
+        return self._held(found)
+
+    def _knows(self, record: str, stamp_us: int, events: int, unknown: list[_Unknown]) -> bool:
+        """Whether an item is of a record in the ledger's range; one that should be and isn't is
+        put down as unknown.
+        """
+        self._newest_us = max(self._newest_us, stamp_us)
+        if record in self._ledger.stored:
+            return True
+        if stamp_us >= self._begin_us:
+            unknown.append(_Unknown(record, stamp_us, events))
+        return False
+
+    def _lines_of(self, order: _OwnOrder, lines: int) -> int:
+        """Those of an order's lines that came with records in the ledger's range."""
+        befores = sorted((order.before or {}).items(), key=lambda one: one[1])
+        afters = [count for _, count in befores[1:]] + [lines]
+        return sum(
+            after - before
+            for (record, before), after in zip(befores, afters, strict=True)
+            if record in self._ledger.stored
+        )
+
+    def _held(self, found: Counter[str]) -> dict[str, Held]:
+        expected: Counter[str] = Counter()
+        for (topic, _, outcome), units in self._ledger.cells.items():
+            if outcome == STORED:
+                expected[topic] += units
+        held = {}
+        for topic in sorted({*expected, *found}):
+            held[topic] = Held(expected[topic], found[topic])
+            if expected[topic] != found[topic]:
+                self.differences.append(
+                    f"tables: {expected[topic]:,} {topic} were stored, {found[topic]:,} are there"
+                )
+        return held
+
+    def _judge_unknown(self, unknown: list[_Unknown]) -> None:
+        """Stored events of records without a row, which is written last."""
+        fresh = [one for one in unknown if self._fresh(one.stamp_us)]
+        stale = [one for one in unknown if not self._fresh(one.stamp_us)]
+        if fresh:
+            records, events = len({one.record for one in fresh}), sum(one.events for one in fresh)
+            self.on_the_way.append(f"{events:,} events of {records:,} records are being taken")
+        if stale:
+            records, events = len({one.record for one in stale}), sum(one.events for one in stale)
+            self.differences.append(
+                f"ledger: {events:,} events of {records:,} records are stored and were never"
+                " settled: look for these records in the dead letters"
+            )
+
+    def _fresh(self, at_us: int) -> bool:
+        return self._now_us - at_us < FRESH_US
+
+    # --- bronze -------------------------------------------------------------------------------
+
+    def _bronze(self) -> dict[str, Held]:
+        landed = self._engine.landed()
+        found = _Lines()
+        for topic in (*TOPICS, "quarantine"):
+            seen: set[int] = set()
+            try:
+                for line in landed.lines(topic, self._since):
+                    # Firehose delivers at least once: the same line again is the same line.
+                    if (known := hash(line)) not in seen:
+                        seen.add(known)
+                        found.add(topic, line)
+            except (DataDirError, msgspec.MsgspecError) as e:
+                self.differences.append(f"bronze: {topic}: {e}")
+        held: dict[str, Held] = {}
+        for day in _days(self._since, self._today):
+            for topic in TOPICS:
+                self._compare_day(topic, day, found, held)
+        return {topic: one for topic, one in held.items() if one.expected or one.found}
+
+    def _compare_day(self, topic: str, day: str, found: "_Lines", held: dict[str, Held]) -> None:
+        """The lines of a day with the ledger's. Landing remembers no events: what is a duplicate
+        or conflict to the tables is accepted in bronze, and so may poison be.
+        """
+        accepted, rejected, poison = _judged(self._ledger.by_day.get(day, Counter()), topic)
+        lines, refused = found.accepted[topic, day], found.rejected[topic, day]
+        total = held.setdefault(topic, Held())
+        total.expected += accepted + rejected
+        total.found += lines + refused
+        missing = accepted + rejected - lines - refused
+        # A record's events have positions that follow each other, over midnight, too.
+        tomorrow = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+        early, late = found.early[topic, day], found.early[topic, tomorrow]
+        whole = -early <= missing <= late
+        if whole and -late <= lines - accepted <= poison + early:
+            return
+        if missing > 0 and day == self._today.isoformat() and self._fresh(self._newest_us):
+            self.on_the_way.append(f"bronze: {missing:,} {topic} of today are not in S3 yet")
+            return
+        self.differences.append(
+            f"bronze: {topic} of {day}: {lines:,} accepted and {refused:,} rejected in S3;"
+            f" the ledger has {accepted:,} and {rejected:,}"
+        )
+
+    # --- offers -------------------------------------------------------------------------------
+
+    def _offers(self) -> Held:
+        """Each offer is in the archive, which is written first."""
+        kept_us = int(self._engine.settings.offers_ttl.total_seconds() * 1e6)
+        archived = {one.offer_id: one.put_us for one in self._engine.landed().offers()}
+        made = 0
+        missing = 0
+        for _, _, item in self._items.scan("offers"):
+            made += 1
+            missing += archived.pop(_decode_offer(item).offer_id, None) is None
+        if missing:
+            self.differences.append(f"archive: {missing:,} offers made are not in the archive")
+        fresh = sum(self._fresh(put_us) for put_us in archived.values())
+        # DynamoDB deletes what has expired within some days.
+        lost = sum(FRESH_US <= self._now_us - put_us < kept_us for put_us in archived.values())
+        if fresh:
+            self.on_the_way.append(f"{fresh:,} offers are archived and being made")
+        if lost:
+            self.differences.append(f"archive: {lost:,} archived offers are not among the offers")
+        return Held(len(archived) + made - missing, made)
+
+
+class _Lines:
+    """Lines of bronze by topic and day, in the ledger's units; `early` are those of a day's first
+    second.
+    """
+
+    def __init__(self) -> None:
+        self.accepted: Counter[tuple[str, str]] = Counter()
+        self.rejected: Counter[tuple[str, str]] = Counter()
+        self.early: Counter[tuple[str, str]] = Counter()
+
+    def add(self, topic: str, line: bytes) -> None:
+        if topic == "quarantine":
+            rejected = _decode_rejected(line)
+            place = (rejected.topic, _day_of(rejected.position))
+            position, units = rejected.position, rejected.units
+            self.rejected[place] += units
+        else:
+            taken = _decode_line(line)
+            place = (topic, _day_of(taken.position))
+            position, units = taken.position, len(taken.lines) if taken.by_line else 1
+            self.accepted[place] += units
+        if position % DAY_US < SECOND_US:
+            self.early[place] += units
+
+
+def check_cloud(settings: Settings, since: date | None = None) -> CloudCheck:
+    """Count all that arrived on `since` (UTC; by default a week ago) or later, everywhere. Safe
+    while functions run. Raises ConfigError for a day whose events have expired, AwsError when AWS
+    can't be asked.
+
+    Reads every item of the tables and the bronze of these days: on a large shop that takes time
+    and costs what reading them costs.
+    """
+    now_us = time.time_ns() // 1_000
+    today = datetime.fromtimestamp(now_us / 1e6, UTC).date()
+    oldest = today - settings.events_ttl + timedelta(days=1)
+    since = since or today - timedelta(days=DAYS - 1)
+    if since < oldest:
+        raise ConfigError(f"--since {since}: wanted {oldest} or later; `events_ttl` keeps no more")
+    return check_engine(open_aws_engine(settings).deployed(), since, now_us)
+
+
+def check_engine(engine: "AwsEngine", since: date, now_us: int) -> CloudCheck:
+    """The same for a deployment at hand, at a time."""
+    return _Checking(engine, since, now_us).check()
+
+
+def _days(since: date, until: date) -> Iterator[str]:
+    while since <= until:
+        yield since.isoformat()
+        since += timedelta(days=1)
+
+
+def _judged(cells: Cells, topic: str) -> tuple[int, int, int]:
+    """A topic's units as bronze sees them: accepted, rejected, and those of poison, which may be
+    either.
+    """
+    accepted = rejected = poison = 0
+    for (of, _, outcome), units in cells.items():
+        kind, _, reason = outcome.partition(":")
+        if of != topic or kind not in (ACCEPTED, DUPLICATE, QUARANTINED):
+            continue
+        if kind != QUARANTINED or reason == "conflict":
+            accepted += units
+        else:
+            rejected += units
+        poison += units * (reason == "poison")
+    return accepted, rejected, poison
+
+
+def _mark(record: str) -> tuple[str, int]:
+    """The hash and the stamp in an item's mark."""
+    return record[NUMBER_CHARS:], int(record[:NUMBER_CHARS] or 0)
+
+
+def _day_of(at_us: int) -> str:
+    return arrival_hour(at_us)[:10]
+
+
+def _midnight_us(day: date) -> int:
+    return int(datetime.combine(day, datetime.min.time(), UTC).timestamp()) * SECOND_US
