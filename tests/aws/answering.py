@@ -7,6 +7,7 @@ up by botocore.
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import chain, combinations
+from threading import Lock, local
 from typing import Any, NoReturn
 
 from botocore.awsrequest import AWSResponse
@@ -30,6 +31,8 @@ def no_aws() -> Clients:
 
 
 _answers: dict[str, tuple[Answer, list[Mapping[str, Any]]]] = {}
+_asking = local()
+_alone = Lock()
 
 
 def answer(client: Any, operation: str, by: Answer) -> list[Mapping[str, Any]]:
@@ -47,14 +50,16 @@ def answer(client: Any, operation: str, by: Answer) -> list[Mapping[str, Any]]:
 
 
 def _note(params: Mapping[str, Any], model: Any, **_: Any) -> None:
+    _asking.params = params
     _answers[model.name][1].append(params)
 
 
 def _reply(model: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
-    by, asked = _answers[model.name]
+    by = _answers[model.name][0]
     status = 200
     try:
-        parsed = by(asked[-1])
+        with _alone:
+            parsed = by(_asking.params)
     except ClientError as e:  # the client makes an error of the operation's own of it
         status, parsed = e.response["ResponseMetadata"]["HTTPStatusCode"], dict(e.response)
     return AWSResponse("http://127.0.0.1:9", status, HTTPHeaders(), None), parsed

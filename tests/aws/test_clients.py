@@ -82,9 +82,9 @@ def test_it_is_told_apart_whether_trying_again_may_help(error: Exception, passes
 
 def test_every_client_has_time_outs_and_tries_again() -> None:
     config: Any = no_aws().dynamodb.meta.config
-    assert config.connect_timeout == 3
-    assert config.read_timeout == 20
-    assert config.retries == {"mode": "standard", "total_max_attempts": 5}
+    assert config.connect_timeout == 2
+    assert config.read_timeout == 8
+    assert config.retries == {"mode": "standard", "total_max_attempts": 3}
 
 
 def test_a_client_is_made_once() -> None:

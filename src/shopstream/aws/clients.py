@@ -21,20 +21,19 @@ if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_firehose import FirehoseClient
-    from mypy_boto3_glue import GlueClient
     from mypy_boto3_kinesis import KinesisClient
-    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
 
-TRIES_MAX = 5
-CONNECT_TIMEOUT_S = 3
-READ_TIMEOUT_S = 20
-"""Longer than any call here takes that AWS answers at all."""
+TRIES_MAX = 3
+CONNECT_TIMEOUT_S = 2
+READ_TIMEOUT_S = 8
+"""Longer than any call here takes that AWS answers at all; three such calls end before the 29 s
+that API Gateway waits for a function.
+"""
 CONNECTIONS_MAX = 16
 
 _BUSY_CODES = frozenset(
@@ -134,23 +133,8 @@ class Clients:
         return client
 
     @cached_property
-    def glue(self) -> GlueClient:
-        client: GlueClient = self._client("glue")
-        return client
-
-    @cached_property
     def cloudwatch(self) -> CloudWatchClient:
         client: CloudWatchClient = self._client("cloudwatch")
-        return client
-
-    @cached_property
-    def events(self) -> EventBridgeClient:
-        client: EventBridgeClient = self._client("events")
-        return client
-
-    @cached_property
-    def lambda_(self) -> LambdaClient:
-        client: LambdaClient = self._client("lambda")
         return client
 
     @cached_property
@@ -200,14 +184,17 @@ def asked(what: str) -> Iterator[None]:
         code = error.get("Code", "")
         hint = f"; {_HINTS[code]}" if code in _HINTS else ""
         raise AwsError(
-            f"{what}: AWS answered {code}: {error.get('Message', '')[:500]}{hint}", code=code
+            f"{what}: AWS answered {code}: {error.get('Message', '')[:500]}{hint}",
+            code=code,
+            busy=passes_by_itself(e),
         ) from e
     except NoCredentialsError as e:
         raise AwsError(f"{what}: there are no AWS credentials; run `aws configure`") from e
     except NoRegionError as e:
         raise AwsError(f"{what}: no region is set; set AWS_REGION") from e
     except BotoCoreError as e:
-        raise AwsError(f"{what}: {type(e).__name__}: {e}", code=type(e).__name__) from e
+        name, busy = type(e).__name__, passes_by_itself(e)
+        raise AwsError(f"{what}: {name}: {e}", code=name, busy=busy) from e
 
 
 def error_code(error: Exception) -> str:

@@ -7,12 +7,12 @@ record which arrives twice is known to be one.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from typing import NamedTuple
 
 from shopstream.aws.clients import Clients, asked
-from shopstream.aws.resending import CallLimits, Parcel, send_all
+from shopstream.aws.resending import TAKES_NOTHING, CallLimits, Parcel, send_all
 from shopstream.aws.wire import (
     Record,
     as_text,
@@ -36,9 +36,10 @@ SQS_CALL = CallLimits(10, MIB)
 """Source: Amazon SQS, "Message quotas": the size is that of all messages of a call."""
 KEY_CHARS_MAX = 128
 """Of a message group's name; Kinesis would take 256."""
+CONNECTIONS = 4
+"""Calls at once, where an append needs several."""
 PROGRESS = "progress"
 RETRY_AFTER_S = 5
-_BUSY = "Throttled"
 
 Sleep = Callable[[float], None]
 
@@ -61,7 +62,7 @@ class _RecordLog(ABC):
     def __init__(self, tables: Tables, lake: Lake, sleep: Sleep | None) -> None:
         self._tables = tables
         self._lake = lake
-        self._sleep = sleep
+        self._send_all = partial(send_all, sleep=sleep, connections=CONNECTIONS)
         self._taken = 0
 
     def append(self, entries: Sequence[Entry], *, progress: Mapping[str, int] | None = None) -> int:
@@ -74,7 +75,7 @@ class _RecordLog(ABC):
         try:
             self._send(packed)
         except AwsError as e:
-            if e.code == _BUSY:
+            if e.code == TAKES_NOTHING:
                 raise LogFull(str(e), RETRY_AFTER_S) from e
             raise
         if progress:
@@ -143,7 +144,7 @@ class KinesisLog(_RecordLog):
                     yield n
 
         parcels = (Parcel(r.key, len(r.key) + len(r.body), r) for r in packed)
-        send_all(f"put to {self._stream}", parcels, put, KINESIS_CALL, sleep=self._sleep)
+        self._send_all(f"put to {self._stream}", parcels, put, KINESIS_CALL)
 
 
 class SqsLog(_RecordLog):
@@ -209,7 +210,7 @@ class SqsLog(_RecordLog):
                 text = as_text(record.body)
                 yield Parcel(record.key, len(text), (record, text))
 
-        send_all(f"send to {self._queue}", parcels(), put, SQS_CALL, sleep=self._sleep)
+        self._send_all(f"send to {self._queue}", parcels(), put, SQS_CALL)
 
 
 _NOT_OUR_FAULT = frozenset({"RequestThrottled", "ThrottlingException", "KmsThrottled"})

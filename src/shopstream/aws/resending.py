@@ -8,15 +8,21 @@ none before those that came earlier have arrived: so a failure never lets a late
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from shopstream.aws.clients import asked, passes_by_itself
 from shopstream.errors import AwsError
 from shopstream.patience import wait_s
 
-TRIES_MAX = 8
-"""Calls in a row that take nothing, after which it is given up: 30 s on average."""
+PATIENCE_S = 15.0
+"""For how long calls may take nothing before it is given up. A function that answers a person must
+end within API Gateway's 29 s, one slow call included.
+"""
+
+TAKES_NOTHING = "TakesNothing"
+"""The code of the error that says so."""
 
 T = TypeVar("T")
 
@@ -43,61 +49,97 @@ def send_all(
     limits: CallLimits,
     *,
     sleep: Callable[[float], Any] | None = None,
+    patience_s: float = PATIENCE_S,
+    connections: int = 1,
 ) -> None:
     """Return when `send` has taken every parcel. It is given a batch and returns the indices of
-    those that weren't taken.
+    those that weren't taken; with `connections` above 1 that many threads call it.
 
-    Raises AwsError when AWS refuses for good, or takes nothing any more: some have arrived then.
-    A call that timed out is repeated and may take effect twice.
+    Raises AwsError when AWS refuses for good, or has taken nothing for `patience_s`: some have
+    arrived then. A call that timed out is repeated and may take effect twice.
     """
     lanes: dict[str, deque[Parcel[T]]] = {}
     for parcel in parcels:
         lanes.setdefault(parcel.key, deque()).append(parcel)
-    tries = 0
-    while lanes:
-        batch = _heads(lanes, limits)
-        failed = _tried(what, send, batch)
-        for n, parcel in enumerate(batch):
-            if n not in failed:
-                _taken(lanes, parcel.key)
+    tries, waited_s = 0, 0.0
+    began = time.monotonic()
+    for batch, failed in _tried_all(what, lanes, send, limits, connections):
         if len(failed) < len(batch):
-            tries = 0
+            tries, waited_s, began = 0, 0.0, time.monotonic()
         if failed:
             tries += 1
-            if tries > TRIES_MAX:
+            if max(waited_s, time.monotonic() - began) >= patience_s:
                 raise AwsError(
                     f"{what}: AWS took none of {len(failed)} in {tries} tries; try again later",
-                    code="Throttled",
+                    code=TAKES_NOTHING,
+                    busy=True,
                 )
-            (sleep or time.sleep)(wait_s(tries))
+            pause_s = wait_s(tries)
+            waited_s += pause_s
+            (sleep or time.sleep)(pause_s)
 
 
-def _tried(
-    what: str, send: Callable[[list[T]], Iterable[int]], batch: list[Parcel[T]]
-) -> frozenset[int]:
+_Batch: TypeAlias = list[deque[Parcel[T]]]
+"""The lanes of which a call sends the first. They are no other call's meanwhile."""
+
+
+def _tried_all(
+    what: str,
+    lanes: dict[str, deque[Parcel[T]]],
+    send: Callable[[list[T]], Iterable[int]],
+    limits: CallLimits,
+    connections: int,
+) -> Iterator[tuple[_Batch[T], frozenset[int]]]:
+    """Call after call, until all lanes are empty: what was tried, and which of it failed."""
+    batch = _taken(lanes, limits)
+    if not lanes or connections == 1:
+        while batch:
+            failed = _tried(what, send, batch)
+            _settle(lanes, batch, failed)
+            yield batch, failed
+            batch = _taken(lanes, limits)
+        return
+    with ThreadPoolExecutor(connections) as pool:
+        calls: dict[Future[frozenset[int]], _Batch[T]] = {}
+        while batch or calls:
+            while batch:
+                calls[pool.submit(_tried, what, send, batch)] = batch
+                batch = _taken(lanes, limits) if len(calls) < connections else []
+            for done in wait(calls, return_when=FIRST_COMPLETED).done:
+                tried = calls.pop(done)
+                failed = done.result()
+                _settle(lanes, tried, failed)
+                yield tried, failed
+            batch = _taken(lanes, limits)
+
+
+def _tried(what: str, send: Callable[[list[T]], Iterable[int]], batch: _Batch[T]) -> frozenset[int]:
     try:
         with asked(what):
-            return frozenset(send([parcel.content for parcel in batch]))
+            return frozenset(send([lane[0].content for lane in batch]))
     except AwsError as e:
         if isinstance(e.__cause__, Exception) and passes_by_itself(e.__cause__):
             return frozenset(range(len(batch)))
         raise
 
 
-def _heads(lanes: dict[str, deque[Parcel[T]]], limits: CallLimits) -> list[Parcel[T]]:
-    """The first of each lane, as many as one call may hold; at least one."""
-    batch: list[Parcel[T]] = []
+def _taken(lanes: dict[str, deque[Parcel[T]]], limits: CallLimits) -> _Batch[T]:
+    """Take lanes out, as many as one call may hold the first parcels of; at least one if any."""
+    keys: list[str] = []
     size = 0
-    for lane in lanes.values():
+    for key, lane in lanes.items():
         size += lane[0].size
-        if batch and (size > limits.size or len(batch) == limits.number):
+        if keys and (size > limits.size or len(keys) == limits.number):
             break
-        batch.append(lane[0])
-    return batch
+        keys.append(key)
+    return [lanes.pop(key) for key in keys]
 
 
-def _taken(lanes: dict[str, deque[Parcel[T]]], key: str) -> None:
-    lane = lanes.pop(key)
-    lane.popleft()
-    if lane:
-        lanes[key] = lane  # behind the others, so that all keys come on
+def _settle(lanes: dict[str, deque[Parcel[T]]], batch: _Batch[T], failed: frozenset[int]) -> None:
+    """Put back what is left, behind the others, so that all keys come on."""
+    for n, lane in enumerate(batch):
+        key = lane[0].key
+        if n not in failed:
+            lane.popleft()
+        if lane:
+            lanes[key] = lane
