@@ -10,6 +10,7 @@ import pytest
 from tests.flows.cloud import Cloud, Killed
 from tests.flows.pipeline import MINUTE_US, NOW_US, cart_line, click, entry, order, stock
 
+from shopstream.domain import canonical
 from shopstream.events import Entry
 from shopstream.flows import clicks as clicks_flow
 from shopstream.flows.history import HISTORY_BYTES_MAX, lines_of, mark_of
@@ -218,12 +219,10 @@ def test_a_rejection_that_was_resolved_meanwhile_stays_so_when_its_record_comes_
 def test_poison_is_quarantined_and_its_neighbours_are_kept(
     open_cloud: Opener, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    encode = clicks_flow.encode
-
     def failing(event: Any) -> bytes:
         if event.event_id in ("e1", "shopstream:order:o1:0"):
             raise ZeroDivisionError("by what it says")
-        return encode(event)
+        return canonical.encode(event)
 
     monkeypatch.setattr(clicks_flow, "encode", failing)
     once, dying = open_cloud(), open_cloud()

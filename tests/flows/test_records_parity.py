@@ -1,7 +1,9 @@
 """Records taken by processes that die come to what one processor makes of the same events."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -214,3 +216,43 @@ def test_records_come_to_what_the_processor_makes_whatever_dies(
             cloud.watch()
         local.idle(last=True)
         _same(local, cloud, bronze)
+        before = cloud.snapshot()
+        for user_id, sk, item in reversed([*cloud.tables.scan("browsing_events")]):
+            cloud.make_offers(user_id, (sk, item))
+        assert cloud.snapshot() == before, "chunks that come once more"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
+def test_a_loaded_history_makes_the_same_offers_however_it_is_cut(
+    tmp_path: Path, seed: int
+) -> None:
+    """On one machine its timers fire as its watermark comes by, here once all of it is there."""
+    random = Random(seed)
+    minutes, events = -600, []
+    for n in range(80):
+        minutes += random.choice([0, 1, 2, 3, 5, 8])
+        fields = {"event_type": random.choice(KINDS), "product_id": random.choice(["p1", "p2"])}
+        if random.random() < 0.4:
+            fields["cart_id"] = random.choice(["c1", "c2"])
+        events.append(click(random.choice(["h1", "h2", "h3"]), minutes, event_id=f"e{n}", **fields))
+    history: dict[str, Any] = {"historical": True, "source": "load:x"}
+    with (
+        Pipeline(tmp_path / "local", rules=RULES) as local,
+        Cloud(tmp_path / "cloud", rules=RULES) as cloud,
+    ):
+        for part in _cut(events, random):
+            local.give(*part, **history)
+        for part in _cut(events, random):
+            cloud.give(entry(*part, **history))
+        cloud.watch()
+        assert cloud.offers() == local.offers()
+        assert len(local.offers()) > 10
+
+
+def _cut(events: list[Any], random: Random) -> Iterator[list[Any]]:
+    left = events
+    while left:
+        size = random.choice([1, 3, 10, 30])
+        yield left[:size]
+        left = left[size:]

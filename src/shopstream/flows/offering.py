@@ -7,7 +7,6 @@ one piece, last. Each offer names the chunk that made it, so that a chunk that i
 looked at as it was: see docs/decisions/0011-at-least-once-flows.md.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -17,14 +16,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from shopstream.domain.decision import us_of
-from shopstream.domain.durations import DAY_US
 from shopstream.domain.failures import micros
 from shopstream.domain.landing import arrival_hour
-from shopstream.domain.offers import Budget, RuleSet, Shopper, Timer
+from shopstream.domain.offers import Budget, RuleSet, Timer
 from shopstream.domain.validation import decode_click
 from shopstream.domain.waiting import Waiting, kind_of, read_waiting, write_waiting
 from shopstream.errors import ShopstreamError
 from shopstream.events import Click, Offer
+from shopstream.flows.deciding import Credit, Decision, KeptOffer, decode_kept
 from shopstream.flows.entries import poison
 from shopstream.flows.history import (
     NUMBER_CHARS,
@@ -35,7 +34,7 @@ from shopstream.flows.history import (
     record_hash,
 )
 from shopstream.flows.records import cell, write_counts
-from shopstream.flows.taken import Changes, Overtaken, undisturbed
+from shopstream.flows.taken import Overtaken, undisturbed
 from shopstream.flows.timers import Timers
 from shopstream.flows.work import DERIVED, QUARANTINED, FlowConfig, QuarantineRecord
 from shopstream.ports import Items, Lake
@@ -44,19 +43,11 @@ OFFERS_MAX = 2_000
 """Offers of a user that are read. Who has more gets no new ones before some have expired: it takes
 a rule without cooldown and cap, and something that is no person.
 """
+_NEVER = 2**63
 _AFTERWARDS = "~"
 """How the mark of an offer ends that was made when its time had come, after the chunk it names."""
 _NOT_POISON = (ShopstreamError, OSError, MemoryError)
 """What is the machine's fault, not the event's."""
-
-
-class _Kept(Offer):
-    """An offer as it is stored: with the chunk of history that made it."""
-
-    chunk: str = ""
-
-
-_decode_kept = msgspec.json.Decoder(_Kept).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -124,73 +115,11 @@ def _matters(chunk: Chunk, rules: RuleSet) -> bool:
     return any(decode_click(line).event_type in rules.observed for line in chunk.lines)
 
 
-class _Credit:
-    """A budget for deciding again: what the offers made then have taken is not taken twice."""
-
-    def __init__(self, budget: Budget, made: Iterable[Offer]) -> None:
-        self._budget = budget
-        self._taken = Counter((o.rule, us_of(o.made_at) // DAY_US) for o in made)
-
-    def take(self, rule: str, day: int, limit: int) -> bool:
-        if self._taken[rule, day]:
-            self._taken[rule, day] -= 1
-            return True
-        return self._budget.take(rule, day, limit)
-
-
 class _Row(NamedTuple):
     """A user's timers of one kind, and the item that has them."""
 
     item: bytes
     waiting: Waiting
-
-
-class _Decision:
-    """What one look at a user comes to. `mark` is for the offers that it makes."""
-
-    def __init__(self, mark: str, timers: Timers, budget: Budget, rules: RuleSet) -> None:
-        self.mark = mark
-        self.timers = timers
-        self.changes = Changes()
-        """Of timers; they are kept in one piece instead."""
-        self._budget = budget
-        self._rules = rules
-        self.changed: dict[str, Offer] = {}
-        self.as_made: dict[str, bytes] = {}
-        self.fired = 0
-
-    def note(self, offer: Offer) -> None:
-        self.changed[offer.offer_id] = offer
-        if not offer.moot:
-            # As it was made: a purchase that makes it moot may be of the same chunk.
-            self.as_made[offer.offer_id] = _encode(offer)
-
-    def arm(self, timer: Timer) -> None:
-        self.timers.arm(timer, self.changes)
-
-    def fire(self, shopper: Shopper, timer: Timer) -> None:
-        self.fired += 1
-        outcome = self._rules.fire(shopper, timer, self._budget)
-        if isinstance(outcome, Offer):
-            self.note(outcome)
-        elif outcome is not None:
-            self.arm(outcome)
-
-    def observe(
-        self, shopper: Shopper, click: Click, event_id: str, at_us: int, historical: bool
-    ) -> None:
-        """As `Clicks.apply` does."""
-        rules = self._rules
-        if click.event_type not in rules.observed:
-            return
-        if click.event_type in rules.waking:
-            due_of = self.timers.due_of
-            while due := due_of(click.user_id, at_us, historical=historical, batch=self.changes):
-                for timer in due:
-                    self.fire(shopper, timer)
-        changed = rules.observe(shopper, click, event_id, at_us, historical, self._budget, self.arm)
-        for offer in changed or ():
-            self.note(offer)
 
 
 class _Deciding:
@@ -259,8 +188,8 @@ class _Deciding:
     # --- decide -------------------------------------------------------------------------------
 
     def _observe(
-        self, chunk: Chunk, before: Sequence[Chunk], offers: dict[str, _Kept], row: _Row | None
-    ) -> _Decision:
+        self, chunk: Chunk, before: Sequence[Chunk], offers: dict[str, KeptOffer], row: _Row | None
+    ) -> Decision:
         """What a chunk comes to after those before it."""
         timers = row.waiting.timers if row else []
         known = [offer for offer in offers.values() if offer.chunk < chunk.sk]
@@ -268,24 +197,25 @@ class _Deciding:
         known += self._woken(again, before, timers)
         known = [replace(offer) for offer in known]  # what is moot now is not yet stored so
         shopper = self._rules.restore(self._user_id, self._events(before), known)
-        budget = _Credit(self._budget, (offer for offer in again if offer.chunk == chunk.sk))
-        decision = _Decision(chunk.sk, Timers(timers), budget, self._rules)
+        budget = Credit(self._budget, (offer for offer in again if offer.chunk == chunk.sk))
+        decision = Decision(chunk.sk, Timers(timers), budget, self._rules)
         for click, event_id, at_us, historical in self._events([chunk]):
             decision.observe(shopper, click, event_id, at_us, historical)
         return decision
 
     def _woken(
-        self, offers: Iterable[_Kept], before: Sequence[Chunk], timers: Iterable[Timer]
-    ) -> list[_Kept]:
+        self, offers: Iterable[KeptOffer], before: Sequence[Chunk], timers: Iterable[Timer]
+    ) -> list[KeptOffer]:
         """Of offers that a chunk, or its end, has made, those whose timer is gone while the user's
         timers are still those of before it: another process has fired them first.
         """
-        pending = {(timer.rule, timer.key, timer.due_us) for timer in timers}
+        due = {(timer.rule, timer.key): timer.due_us for timer in timers}
         woken = [
             offer
             for offer in offers
+            # A timer that was woken too early comes again later, so it may be due before its offer.
             if offer.rule in self._idle
-            and (offer.rule, offer.key, us_of(offer.made_at)) not in pending
+            and due.get((offer.rule, offer.key), _NEVER) > us_of(offer.made_at)
         ]
         if not woken:
             return []
@@ -295,17 +225,17 @@ class _Deciding:
     def _fire(
         self,
         chunks: Sequence[Chunk],
-        offers: dict[str, _Kept],
+        offers: dict[str, KeptOffer],
         row: _Row,
         until_us: int,
         historical: bool,
-    ) -> _Decision:
+    ) -> Decision:
         """What comes of there being no more chunks by `until_us`."""
         shopper = self._rules.restore(self._user_id, self._events(chunks), offers.values())
         self._at = None  # what fails from here on is due to no event
         last = chunks[-1].sk if chunks else row.waiting.after
         mark = last[:NUMBER_CHARS] + _AFTERWARDS
-        decision = _Decision(mark, Timers(row.waiting.timers), self._budget, self._rules)
+        decision = Decision(mark, Timers(row.waiting.timers), self._budget, self._rules)
         next_due, batch = decision.timers.next_due, decision.changes
         while timer := next_due(until_us, historical=historical, batch=batch):
             decision.fire(shopper, timer)
@@ -321,7 +251,7 @@ class _Deciding:
                     at_us = micros(click.timestamp)
                     yield click, click.event_id or "", at_us, chunk.historical
 
-    def _patiently(self, decide: Callable[[], _Decision]) -> _Decision:
+    def _patiently(self, decide: Callable[[], Decision]) -> Decision:
         """What is decided once the events that make the code fail are left out."""
         while True:
             self._at = None
@@ -346,11 +276,11 @@ class _Deciding:
         item = self._items.get("timers", self._user_id, kind_of(historical))
         return None if item is None else _Row(item, read_waiting(item))
 
-    def _offers(self) -> dict[str, _Kept]:
+    def _offers(self) -> dict[str, KeptOffer]:
         found = self._items.query("offers", self._user_id, limit=OFFERS_MAX)
-        return {offer_id: _decode_kept(item) for offer_id, item in found}
+        return {offer_id: decode_kept(item) for offer_id, item in found}
 
-    def _write(self, decision: _Decision, offers: dict[str, _Kept]) -> Offered:
+    def _write(self, decision: Decision, offers: dict[str, KeptOffer]) -> Offered:
         """Archive and store what was decided, into `offers` too. Raises Overtaken."""
         made = [offer for offer in decision.changed.values() if offer.offer_id in decision.as_made]
         if len(offers) >= OFFERS_MAX:
@@ -359,7 +289,7 @@ class _Deciding:
             if offer.offer_id not in offers:
                 name = f"archive/offers/dt={offer.made_at.date()}/{offer.offer_id}.json"
                 self._lake.put(name, decision.as_made[offer.offer_id] + b"\n")
-        moot = [offer for offer in decision.changed.values() if isinstance(offer, _Kept)]
+        moot = [offer for offer in decision.changed.values() if isinstance(offer, KeptOffer)]
         for offer in made:
             item = b'%b,"chunk":"%b"}' % (_encode(offer)[:-1], decision.mark.encode())
             before = offers.get(offer.offer_id)
@@ -367,7 +297,7 @@ class _Deciding:
                 there = self._items.put_new("offers", self._user_id, offer.offer_id, item)
                 if there not in (None, item):
                     raise Overtaken(f"another process made offers to {self._user_id!r}")
-                offers[offer.offer_id] = _decode_kept(item)
+                offers[offer.offer_id] = decode_kept(item)
             elif offer.moot and not before.moot:
                 before.moot = True
                 moot.append(before)
@@ -405,7 +335,7 @@ class _Deciding:
         return len(failed)
 
     def _move_on(
-        self, row: _Row | None, after: str, decision: _Decision, historical: bool
+        self, row: _Row | None, after: str, decision: Decision, historical: bool
     ) -> _Row | None:
         """Have the user's timers be those after the chunk `after`. Raises Overtaken."""
         timers = decision.timers.pending(self._user_id, historical=historical)
