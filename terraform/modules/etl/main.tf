@@ -37,6 +37,7 @@ resource "aws_glue_job" "build" {
   glue_version           = "5.0"
   worker_type            = var.worker_type
   number_of_workers      = var.workers
+  execution_class        = "STANDARD"
   timeout                = var.timeout_minutes
   max_retries            = 1
   security_configuration = aws_glue_security_configuration.job.name
