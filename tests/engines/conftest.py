@@ -52,6 +52,16 @@ def dynamo(request: pytest.FixtureRequest, clients_for: ClientsFor, tmp_path: Pa
     return Deployment(clients, tmp_path)
 
 
+@pytest.fixture
+def dynamo_local(clients_for: ClientsFor, tmp_path: Path) -> Deployment:
+    """AWS's own DynamoDB Local: moto checks a condition and writes in two steps, so that of two
+    who write at once both may pass.
+    """
+    clients = clients_for("dynamodb-local")
+    assert clients is not None
+    return Deployment(clients, tmp_path)
+
+
 @pytest.fixture(params=engines.LOGS)
 def log_engine(request: pytest.FixtureRequest, clients_for: ClientsFor) -> LogEngine:
     return engines.log_engine(request.param, clients_for(request.param))
