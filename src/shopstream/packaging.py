@@ -27,13 +27,14 @@ PYTHONS = ("3.11", "3.12", "3.13")
 ZIP_BYTES_MAX = 15 * 1024 * 1024
 ENTRY_MODULE = "shopstream.aws.handlers"
 LOCK = "aws/requirements-lambda.lock"
-SERVICES = ("athena", "dynamodb", "firehose", "glue", "kinesis", "s3", "sns", "sqs", "sts", "xray")
+SERVICES = ("athena", "dynamodb", "firehose", "kinesis", "s3", "sns", "sqs", "sts", "xray")
 """AWS's services that handlers call: botocore's descriptions of all others stay out."""
 ELSEWHERE = (
     *("shopstream.local", "shopstream.ask", "shopstream.cli", "shopstream.engine"),
     *("shopstream.simulator", "shopstream.collector.server"),
 )
 """What a handler never loads, though a module that it loads has a way there."""
+GLUE_LIBRARIES = ("msgspec", "pyyaml", "sqlglot", "zstandard")
 DATA = ("domain/default_rules.toml", "mappings/carts_csv.toml")
 
 _MACHINE = {"arm64": "aarch64", "x86_64": "x86_64"}
@@ -86,6 +87,28 @@ def build_lambda(path: Path, *, arch: Arch, python: str) -> Package:
     digest = sha256(body_path.read_bytes()).hexdigest()
     body_path.replace(path)
     return Package(path, size, digest, bytecode)
+
+
+def build_glue(path: Path) -> Package:
+    """Build the zip that the Glue job finds this package in, whole or not at all. What else it
+    needs, Glue installs: see `glue_libraries`.
+    """
+    root = _source()
+    names = [f"{name}.py" for name in ("__init__", "errors", "events", "settings")]
+    paths = [root / name for name in names] + sorted((root / "domain").glob("*.py"))
+    lake = (root / "lake").rglob("*")
+    paths += sorted(p for p in lake if p.suffix in (".py", ".sql", ".yml"))
+    body_path = path.with_name(f".{path.name}.unfinished")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write({_name(found): found.read_bytes() for found in paths}, body_path)
+    size, digest = body_path.stat().st_size, sha256(body_path.read_bytes()).hexdigest()
+    body_path.replace(path)
+    return Package(path, size, digest, bytecode=False)
+
+
+def glue_libraries() -> list[str]:
+    """What the Glue job has to install, with the versions that are tested."""
+    return [f"{name}=={version(name)}" for name in GLUE_LIBRARIES]
 
 
 def our_files(libraries: Container[str]) -> Files:
