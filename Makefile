@@ -1,6 +1,6 @@
 # Needs python3 (3.11 to 3.13) and make; everything else is installed into .venv from the locks.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-aws lint spark bench faults docs deploy destroy lock clean
+.PHONY: help demo test test-aws checkov lint spark bench faults docs deploy destroy lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,6 +20,9 @@ test: $(VENV)/.dev ## run all tests, the slow ones and a sample of the faults in
 
 test-aws: $(VENV)/.dev ## apply Terraform to an emulator of AWS and drive the deployed code (needs terraform)
 	$(BIN)/pytest tests/infra
+
+# They want other libraries than the package does: an environment of their own.
+checkov: .venv-checkov/.done ## install checkov and parliament, which `make test-aws` then has look at terraform/
 
 lint: $(VENV)/.dev ## ruff and mypy --strict
 	$(BIN)/ruff check
@@ -50,16 +53,18 @@ destroy: $(VENV)/.runtime ## remove everything that `make deploy` made, all data
 LOCK := uv pip compile pyproject.toml - --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 # The tools' lock first: they want older releases of some libraries that the package takes too.
-lock: ## resolve requirements.lock, requirements-dev.lock and requirements-spark.lock anew (needs uv)
+lock: ## resolve requirements.lock, requirements-dev.lock, -spark.lock and -checkov.lock anew (needs uv)
 	printf 'hatchling\neditables\nsetuptools\n' | $(LOCK) --upgrade --extra dev \
 		--output-file requirements-dev.lock
 	printf 'hatchling\neditables\n' | $(LOCK) --upgrade --constraint requirements-dev.lock \
 		--output-file requirements.lock
 	printf 'setuptools\n' | $(LOCK) --upgrade --extra spark --constraint requirements-dev.lock \
 		--output-file requirements-spark.lock
+	printf 'checkov\nparliament\nsetuptools<81\n' | $(subst pyproject.toml,,$(LOCK)) --upgrade \
+		--output-file requirements-checkov.lock
 
 clean: ## remove .venv and what tools leave behind (never a data directory)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-checkov .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 
 # The stamps make a second run instant.
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
@@ -75,6 +80,13 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 # PySpark 3.5 comes as source only; it is built with the setuptools of the lock before.
 $(VENV)/.spark: requirements-spark.lock | $(VENV)/.dev
 	$(PIP) install --require-hashes --no-deps --no-build-isolation -r requirements-spark.lock
+	@touch $@
+
+# Parliament imports pkg_resources, which comes with setuptools before 81.
+.venv-checkov/.done: requirements-checkov.lock
+	@scripts/make-venv "$(PYTHON)" .venv-checkov
+	.venv-checkov/bin/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes --no-deps -r requirements-checkov.lock
 	@touch $@
 
 $(BIN)/python:

@@ -294,6 +294,7 @@ def statements(plan: Planned) -> Iterator[tuple[str, Any]]:
 
 NO_RESOURCES = {
     "cloudwatch:PutMetricData",  # held to a namespace by its condition
+    "dynamodb:ListStreams",
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 }

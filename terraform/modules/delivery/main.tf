@@ -5,6 +5,8 @@ data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 resource "aws_cloudwatch_log_group" "this" {
+  #checkov:skip=CKV_AWS_338:it has failed deliveries only, which are of no use after a year
+
   name              = "/aws/kinesisfirehose/${var.name}"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn
@@ -41,7 +43,7 @@ resource "aws_iam_role_policy" "this" {
         {
           Sid      = "WriteObjects"
           Effect   = "Allow"
-          Action   = ["s3:AbortMultipartUpload", "s3:PutObject"]
+          Action   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
           Resource = ["${var.bucket_arn}/${var.prefix}*", "${var.bucket_arn}/${var.error_prefix}*"]
         },
         {
