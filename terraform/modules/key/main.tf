@@ -34,7 +34,8 @@ resource "aws_kms_key" "this" {
         Principal = { Service = [for service in local.services : "${service}.amazonaws.com"] }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
         Resource  = "*"
-        Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+        # Not all of them say whom they do it for.
+        Condition = { StringEqualsIfExists = { "aws:SourceAccount" = local.account } }
       },
       {
         Sid       = "LogGroups"
