@@ -32,11 +32,3 @@ def test_a_file_is_put_but_once_by_whoever_asks_for_that(deployment: Deployment)
     assert lake.put_new("archive/a.json", b"one")
     assert not lake.put_new("archive/a.json", b"two")
     assert lake.get("archive/a.json") == b"one"
-
-
-def test_thousands_of_names_are_all_listed(deployment: Deployment) -> None:
-    lake = deployment.lake()
-    names = [f"archive/orders/{n:04d}.json" for n in range(1_050)]
-    for name in names:
-        lake.put(name, b"")
-    assert list(lake.names("archive/orders")) == names
