@@ -115,7 +115,7 @@ def test_only_the_command_line_prints(module: str) -> None:
             assert not (isinstance(node.value, ast.Name) and node.value.id == "sys"), node.lineno
 
 
-@pytest.mark.parametrize("module", ["collector.server", "processor", "notify"])
+@pytest.mark.parametrize("module", ["collector.server", "processor", "notify", "aws.handlers"])
 def test_a_stage_starts_without_the_heavy_libraries(module: str) -> None:
     program = f"import sys, shopstream.{module}; print(*sys.modules)"
     run = subprocess.run(

@@ -132,14 +132,24 @@ def test_the_files_that_come_with_modules_are_found(unpacked: Path) -> None:
     ["handlers", "collector", "ingestor", "offers", "replay", "builder"],
 )
 def test_a_cold_start_imports_within_300_ms(unpacked: Path, module: str) -> None:
-    """Time on the processor, the best of five: other tests run beside this one."""
+    """Time on the processor, a few tries: other tests run beside this one."""
     program = (
         "import time; began = time.process_time()\n"
         f"import shopstream.aws.{module}\n"
         "print(round((time.process_time() - began) * 1000))"
     )
-    took_ms = min(int(run_in(unpacked, program)) for _ in range(5))
-    assert took_ms < IMPORT_MS_MAX
+    assert any(int(run_in(unpacked, program)) < IMPORT_MS_MAX for _ in range(5))
+
+
+def test_functions_can_be_traced_from_the_zip_alone(unpacked: Path) -> None:
+    program = (
+        "from aws_lambda_powertools import Tracer\n"
+        "Tracer(service='shopstream', patch_modules=['botocore'])\n"
+        "print('aws_xray_sdk.ext.botocore' in sys.modules)"
+    )
+    environ = {"LAMBDA_TASK_ROOT": str(unpacked), "AWS_REGION": "eu-central-1"}
+    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    assert "True" in run_in(unpacked, program, **environ, **keys)
 
 
 def test_clients_of_all_services_can_be_made_from_the_zip_alone(unpacked: Path) -> None:
