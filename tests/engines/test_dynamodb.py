@@ -126,6 +126,16 @@ def test_items_expire_as_long_after_they_are_put_as_their_table_says(dynamo: Dep
     assert "expires" not in raw(dynamo, "users", "u1", "\0")
 
 
+def test_timers_expire_as_long_after_they_are_due(dynamo: Deployment) -> None:
+    tables = dynamo.tables("timers", ttls={"timers": 3_600})
+    due_s = int(time.time()) + 86_400
+    wait(tables, timer("u1", due_s * 1_000_000))
+    assert int(raw(dynamo, "timers", "u1", "live")["expires"]["N"]) == due_s + 3_600
+    wait(tables, timer("u1", 1))
+    expires = int(raw(dynamo, "timers", "u1", "live")["expires"]["N"])
+    assert abs(expires - time.time() - 3_600) < 60
+
+
 def raw(dynamo: Deployment, table: str, pk: str, sk: str) -> dict[str, Any]:
     answer = dynamo.clients.dynamodb.get_item(
         TableName=dynamo.names.table(table), Key={"pk": {"S": pk}, "sk": {"S": sk}}
@@ -168,7 +178,7 @@ def test_the_largest_items_come_whole_many_in_one_call(dynamo: Deployment) -> No
 
 def test_images_of_a_stream_hold_the_same_item() -> None:
     for item in (b"text", "é".encode(), bytes(range(256)), b"", b"\xff" * 500_000):
-        made = attributes_of("offers", "u1", "a", item, expires=1, keep=_none)
+        made = attributes_of("offers", "u1", "a", item, keep=_none)
         assert item_of(from_stream(_as_lambda_has_it(made)), lambda _: b"") == item
 
 

@@ -29,6 +29,7 @@ Attributes: TypeAlias = dict[str, Any]
 ITEM_FILES = "items/"
 """Where the lake keeps items that are too large for a table."""
 DUE_BUCKETS = 8
+_US = 1_000_000
 _EMPTY = "\0"
 _OTHER_BYTES = 256
 """Room for the names of attributes and the small ones among their values."""
@@ -50,7 +51,6 @@ def attributes_of(
     sk: str,
     item: bytes,
     *,
-    expires: int | None,
     keep: Callable[[str, bytes], None],
 ) -> Attributes:
     """`item` as attributes. `keep` puts a file into the lake: (name, body)."""
@@ -64,14 +64,20 @@ def attributes_of(
         name = f"{ITEM_FILES}{table}/{sha256(item).hexdigest()}"
         keep(name, packed)
         attributes["file"] = {"S": name}
-    if expires is not None:
-        attributes["expires"] = {"N": str(expires)}
     if table == "timers":
         due_us = read_waiting(item).due_us
         if due_us is not None:
             bucket = crc32(pk.encode()) % DUE_BUCKETS
             attributes["wait"] = {"S": wait_of(sk, bucket)}
             attributes["due"] = {"N": str(due_us)}
+    return attributes
+
+
+def expiring(attributes: Attributes, now_s: int, ttl_s: int | None) -> Attributes:
+    """`attributes` with when they may go: `ttl_s` from now, timers from when they are due."""
+    if ttl_s is not None:
+        due_us = int(attributes.get("due", {"N": "0"})["N"])
+        attributes["expires"] = {"N": str(max(now_s, due_us // _US) + ttl_s)}
     return attributes
 
 

@@ -14,6 +14,7 @@ from shopstream.aws.items import (
     DUE_BUCKETS,
     Attributes,
     attributes_of,
+    expiring,
     item_of,
     key_of,
     text_of,
@@ -40,6 +41,8 @@ def ttls_s(settings: "Settings") -> dict[str, int]:
     """For how many seconds each table keeps an item; a table that isn't named keeps them."""
     kept = {
         "browsing_events": settings.events_ttl,
+        "stock_levels": settings.events_ttl,
+        "timers": settings.events_ttl,
         "offers": settings.offers_ttl,
         "orders": settings.orders_ttl,
         "quarantine": settings.quarantine_ttl,
@@ -180,7 +183,7 @@ class DynamoTables:
         when AWS's answer got lost and the call was repeated.
         """
         name = self._names.table(table)
-        kept = attributes_of(table, pk, sk, was, expires=None, keep=_keep_nothing)
+        kept = attributes_of(table, pk, sk, was, keep=_keep_nothing)
         attribute = next(found for found in ("item", "z", "file") if found in kept)
         dynamodb = self._clients.dynamodb
         with asked(f"replace an item of {name}"):
@@ -227,9 +230,8 @@ class DynamoTables:
         """Nothing is held open."""
 
     def _attributes(self, table: str, pk: str, sk: str, item: bytes) -> Attributes:
-        ttl_s = self._ttls.get(table)
-        expires = None if ttl_s is None else int(time.time()) + ttl_s
-        return attributes_of(table, pk, sk, item, expires=expires, keep=self._lake.put)
+        made = attributes_of(table, pk, sk, item, keep=self._lake.put)
+        return expiring(made, int(time.time()), self._ttls.get(table))
 
     def _parcel(
         self, table: str, pk: str, sk: str, item: bytes | None
