@@ -78,7 +78,7 @@ def keys_list(data_dir: DataDir = None, engine: EngineName = None, format: Forma
 
 @keys_app.command("revoke")
 def keys_revoke(id: KeyId, data_dir: DataDir = None, engine: EngineName = None) -> None:
-    """Take a key back; a running collector refuses it within seconds, on AWS within a minute.
+    """Take a key back; a running collector refuses it within seconds.
 
     \b
     Examples:

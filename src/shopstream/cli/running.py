@@ -249,7 +249,10 @@ def doctor(data_dir: DataDir = None, format: Format = None) -> None:
     """
     from shopstream.doctor import diagnose
 
-    findings = diagnose(settings_of(data_dir))
+    found = settings_of(data_dir)
+    if found.engine == "aws":
+        raise ConfigError("doctor looks at this machine; on AWS `status` and `check` tell")
+    findings = diagnose(found)
     show(findings, format)
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)

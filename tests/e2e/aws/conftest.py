@@ -22,6 +22,7 @@ def bare(aws_url: str, tmp_path: Path) -> AwsShop:
 
 
 @pytest.fixture
-def shop(bare: AwsShop) -> AwsShop:
+def shop(bare: AwsShop) -> Iterator[AwsShop]:
     bare.deploy()
-    return bare
+    yield bare
+    bare.remove_deliveries()

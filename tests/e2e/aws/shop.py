@@ -69,6 +69,13 @@ class AwsShop:
                 },
             )
 
+    def remove_deliveries(self) -> None:
+        """An account may have 50, and all tests share one."""
+        firehose = self.clients.firehose
+        for name in firehose.list_delivery_streams(Limit=100)["DeliveryStreamNames"]:
+            if name.startswith(self.names.prefix):
+                firehose.delete_delivery_stream(DeliveryStreamName=name)
+
     def queue(self, name: str) -> str:
         attributes: Any = {"MaximumMessageSize": str(MESSAGE_BYTES_MAX)}
         if name.endswith(".fifo"):

@@ -99,7 +99,7 @@ def test_check_names_all_that_differs_and_exits_1(worked: AwsShop) -> None:
 def test_events_of_records_that_were_never_settled_are_told(worked: AwsShop) -> None:
     worked.delete("ledger")
     report = worked.json("check", code=1)
-    assert "events of 4 records are being taken" in " ".join(report["on_the_way"])
+    assert "events of 5 records are being taken" in " ".join(report["on_the_way"])
     in_half_an_hour = time.time_ns() // 1_000 + 30 * 60_000_000
     later = check_engine(worked.engine, datetime.now(UTC).date(), in_half_an_hour)
     assert "stored and were never settled" in " ".join(later.differences)
