@@ -307,3 +307,22 @@ def test_an_order_makes_its_customers_offers_moot(cloud: Cloud) -> None:
     cloud.take(entry(view(-9), view(-8)))
     cloud.take(entry(order("o1", 10, customer_id="u1"), topic="orders"))
     assert [offer.moot for offer in cloud.offers()] == [True]
+
+
+def test_a_user_who_comes_back_after_all_was_forgotten_is_seen_again(cloud: Cloud) -> None:
+    """Their timers and offers may be kept for longer than their history."""
+    cloud.take(entry(view(-60), view(-59), add(-58)))
+    cloud.take(entry(view(-57, "p2"), view(-56, "p2")))
+    cloud.watch()
+    batch = cloud.tables.batch()
+    for user_id, sk, _ in cloud.tables.scan("browsing_events"):
+        batch.delete("browsing_events", user_id, sk)
+    cloud.tables.write(batch)
+    before = len(cloud.offers())
+    days = 40 * 24 * 60
+    cloud.now_us += days * MINUTE_US
+    cloud.take(entry(view(days - 2, "p3"), view(days - 1, "p3"), received_us=cloud.now_us))
+    assert len(cloud.offers()) == before + 1
+    cloud.take(entry(add(days - 1, "p4"), received_us=cloud.now_us))
+    cloud.fire(cloud.now_us + 60 * MINUTE_US, False)
+    assert len(cloud.offers("left")) == 1, "a cap counts the offers that are kept"

@@ -185,7 +185,8 @@ def test_two_writers_of_one_user_do_not_go_on_from_the_same_history(cloud: Cloud
     cloud.items = Slow(cloud.tables)
     cloud.ingest(entry(VIEWS[2]), "slow")
     keys = [sk for _, sk, _ in cloud.tables.scan("browsing_events")]
-    assert keys == [f"{n:020d}" for n in range(3)]
+    first = int(keys[0])
+    assert [int(key) - first for key in keys] == [0, 1, 2]
     chunks = [lines_of(item) for _, _, item in cloud.tables.scan("browsing_events")]
     assert [b"e0" in chunks[0][0], b"order:o1" in chunks[1][0], b"e2" in chunks[2][0]] == [True] * 3
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+from shopstream.domain.durations import DAY_US
 from shopstream.ports import Tables
 
 PAST = "h"
@@ -68,6 +69,14 @@ def _later_part(record: str, of: str) -> bool:
     return int(of[at:], 16) > 0 and record[:at] == of[:at] and record[at:] > of[at:]
 
 
+def first_number(now_us: int, ttl_us: int) -> int:
+    """The number of a user's first chunk. Two writers at once name the same; who comes back after
+    all was forgotten, which takes `ttl_us`, goes on above all that was.
+    """
+    span_us = max(1, min(DAY_US, ttl_us // 2))
+    return now_us // span_us * span_us
+
+
 def sort_key(number: int, *, historical: bool) -> str:
     return f"{number:0{NUMBER_CHARS}d}" + PAST * historical
 
@@ -97,7 +106,7 @@ def lines_of(item: bytes) -> list[bytes]:
 
 class Recent(NamedTuple):
     """A user's latest chunks in order, and that of the record asked about, if there is one: then
-    the chunks are those before it. `next_number` is for the next chunk of all.
+    the chunks are those before it. `next_number` is for the next chunk, 0 when there is none.
     """
 
     chunks: list[Chunk]

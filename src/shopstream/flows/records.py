@@ -20,7 +20,7 @@ from shopstream.errors import ShopstreamError
 from shopstream.events import Alert, Entry
 from shopstream.flows.clicks import Clicks
 from shopstream.flows.entries import Entries, singly
-from shopstream.flows.history import Mark, mark_of, record_hash
+from shopstream.flows.history import Mark, first_number, mark_of, record_hash
 from shopstream.flows.people import People
 from shopstream.flows.taken import TakenTables, undisturbed
 from shopstream.flows.timers import Timers
@@ -151,7 +151,8 @@ class _Taking:
 
     def _take(self, entry: Entry, part: int, why: str) -> Recorded:
         record = record_hash(self._id, part)
-        tables = TakenTables(self._items, self._lake, record)
+        first = first_number(self._now_us, self._config.events_ttl_us)
+        tables = TakenTables(self._items, self._lake, record, first)
         changes = tables.batch()
         key = f"{entry.received_us:020d}-{record}"
         work = Work(tables, Ledger(), self._config, key, changes)

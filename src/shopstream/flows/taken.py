@@ -97,11 +97,13 @@ class Changes:
 
 class TakenTables:
     """`ports.Tables` without what the record with this hash has written, as far as flows that take
-    records read them; what they change, `write_as` gives to the tables.
+    records read them; what they change, `write_as` gives to the tables. `first_number` is that of a
+    new user's first chunk.
     """
 
-    def __init__(self, items: Items, lake: Lake, record: str) -> None:
+    def __init__(self, items: Items, lake: Lake, record: str, first_number: int) -> None:
         self._items = items
+        self._first_number = first_number
         self._lake = lake
         self._record = record
         self._found: dict[Key, bytes | None] = {}
@@ -223,7 +225,8 @@ class TakenTables:
     def _put_chunk(self, place: Key, body: bytes, mark: Mark) -> None:
         known = self.history(place.pk)
         if known.own is None:
-            sk = sort_key(known.next_number, historical=place.sk.endswith(PAST))
+            number = known.next_number or self._first_number
+            sk = sort_key(number, historical=place.sk.endswith(PAST))
             self._put_new(place._replace(sk=sk), marked(body, mark))
 
     def _put_order(self, place: Key, item: bytes, record: str) -> None:
