@@ -95,7 +95,7 @@ class Key(NamedTuple):
 
 
 class Batch(Protocol):
-    """Changes that become visible together."""
+    """Changes that are written together; `Tables.write` says what that means on which engine."""
 
     def put(self, table: str, pk: str, sk: str, item: bytes) -> None: ...
 

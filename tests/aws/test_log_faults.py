@@ -266,6 +266,15 @@ def test_a_message_that_comes_too_fast_is_sent_again_though_it_is_called_our_fau
     assert platform.effects() == [click("u1")]
 
 
+def test_a_queue_that_keeps_no_order_is_given_no_groups() -> None:
+    clients, memory = no_aws(), Memory()
+    calls = answer(clients.sqs, "SendMessageBatch", lambda _: {"Successful": []})
+    tables: Any = memory
+    SqsLog(clients, "https://sqs.example/1/standard", tables, tables).append([entry(*FIVE)])
+    sent = [message for call in calls for message in call["Entries"]]
+    assert [set(message) for message in sent] == [{"Id", "MessageBody"}] * 5
+
+
 def test_calls_are_cut_at_the_platforms_limits(kind: str) -> None:
     platform = Platform(kind, by_turns())
     random = Random(5)
