@@ -38,8 +38,9 @@ faults: $(VENV)/.dev ## kill every stage at hundreds of system calls (Linux with
 	$(BIN)/python -m tests.faults
 	$(BIN)/pytest tests/faults
 
-docs: $(VENV)/.dev ## write the references in docs/ from the code
+docs: $(VENV)/.dev ## write the references in docs/ and terraform/ from the code
 	$(BIN)/python -m shopstream.reference
+	$(BIN)/python -m tests.infra.readmes
 
 PROFILE ?= starter
 deploy: $(VENV)/.runtime ## make it run on AWS (PROFILE=starter or scale; needs terraform, see docs/aws.md)
@@ -62,6 +63,9 @@ lock: ## resolve requirements.lock, requirements-dev.lock, -spark.lock and -chec
 		--output-file requirements-spark.lock
 	printf 'checkov\nparliament\nsetuptools<81\n' | $(subst pyproject.toml,,$(LOCK)) --upgrade \
 		--output-file requirements-checkov.lock
+	printf 'aws-lambda-powertools[tracer]\nboto3\nmsgspec\nstarlette\nstructlog\n' \
+		| $(subst pyproject.toml,,$(LOCK)) --constraint requirements-dev.lock \
+		--output-file src/shopstream/aws/requirements-lambda.lock
 
 clean: ## remove .venv and what tools leave behind (never a data directory)
 	rm -rf $(VENV) .venv-checkov .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
