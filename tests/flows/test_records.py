@@ -43,6 +43,12 @@ RECORDS: dict[str, Entry] = {
         on_bad_line="quarantine_line",
         units=3,
     ),
+    "an order too large for its table": entry(
+        order("o1", 5, 7, customer_id="u1", payload={"note": "x" * 600_000}),
+        topic="orders",
+        on_bad_line="quarantine_line",
+        units=2,
+    ),
     "stock": entry(stock("p1", 1, -2), stock("p1", 9, -1), stock("p1", 2), topic="stock"),
     "a cart": entry(cart_line("u1", "p1", 2, -5), cart_line("u1", "p1", 0, -4), topic="carts"),
     "a segment order": entry(SEGMENT, dialect="segment"),
