@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from tests.engines.aws_resources import ACCOUNT, REGION, Deployment, clients_of
 from tests.engines.emulators import run_moto
 
@@ -179,6 +180,7 @@ def forget_what_is_open() -> None:
         if name == "_collector" and cached.cache_info().currsize:
             cached().close()
         cached.cache_clear()
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -243,3 +243,22 @@ def test_what_was_counted_is_in_the_log_lines(
     assert told["Received"] == [2.0]
     assert told["Rejected"] == [1.0]
     assert told["_aws"]["CloudWatchMetrics"][0]["Namespace"] == stack.names.prefix
+
+
+def test_when_the_keys_cannot_be_read_a_client_is_told_to_try_again(
+    ask: Ask, stack: Stack, faults: Faults
+) -> None:
+    faults.fail("GetObject", "")
+    answer = ask("POST", "/v1/events/clicks", CLICK)
+    assert (answer["statusCode"], answer["headers"]["retry-after"]) == (503, "2")
+    assert json.loads(answer["body"])["code"] == "unavailable"
+    faults.heal()
+    assert ask("POST", "/v1/events/clicks", CLICK)["statusCode"] == 200
+
+
+def test_health_tells_nobody_what_aws_says_of_accounts_and_roles(ask: Ask, faults: Faults) -> None:
+    faults.fail("GetQueueUrl", "")
+    answer = ask("GET", "/health", key="")
+    health = json.loads(answer["body"])
+    assert (answer["statusCode"], health["status"]) == (503, "down")
+    assert health["reasons"] == ["the log can't be looked at (AccessDeniedException)"]

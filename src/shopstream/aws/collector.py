@@ -19,10 +19,12 @@ from shopstream.aws.key_file import S3KeyFile
 from shopstream.collector.access import Access
 from shopstream.collector.counts import Counts
 from shopstream.collector.entries import Entries
-from shopstream.collector.ingest import ROUTES, Ingest
+from shopstream.collector.ingest import ROUTES, Ingest, refused
 from shopstream.collector.lookups import Lookups
 from shopstream.collector.pages import Pages
+from shopstream.collector.refusal import Refusal
 from shopstream.collector.writer import Writer
+from shopstream.errors import ShopstreamError
 from shopstream.keys import KeyRing
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from shopstream.engine import AwsEngine
+    from shopstream.aws.engine import AwsEngine
     from shopstream.errors import LogBroken
     from shopstream.ports import Tables
 
@@ -116,13 +118,15 @@ class CollectorFunction:
         return self._runner.run(self._answer(event))
 
     async def _answer(self, event: Mapping[str, Any]) -> tuple[dict[str, Any], Counts]:
-        collector = self._collector
-        if collector is None:
-            collector = self._collector = Collector(self._engine)
-        counts = collector.counts
-        counts.received.clear()
-        counts.rejected.clear()
-        answer = await gateway.answer(collector, event)
+        try:
+            collector = self._collector = self._collector or Collector(self._engine)
+            counts = collector.counts
+            counts.received.clear()
+            counts.rejected.clear()
+            answer = await gateway.answer(collector, event)
+        except ShopstreamError as e:
+            structlog.get_logger().error("not_answered", error=str(e))
+            return await gateway.answer(_unavailable, event), Counts()
         if collector.broken:
             # Its log takes nothing more; the next request gets one that does.
             collector.close()
@@ -133,6 +137,13 @@ class CollectorFunction:
         if self._collector is not None:
             self._collector.close()
         self._runner.close()
+
+
+async def _unavailable(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """An application without anything: keys can't be read, for instance."""
+    why = "AWS doesn't give what is needed to answer; try again"
+    for message in refused(Refusal(503, "unavailable", why, retry_after_s=2)):
+        await send(message)
 
 
 class _OneShard:

@@ -4,14 +4,14 @@ Both forms of the event are taken: payload 2.0 (HTTP APIs, Function URLs) and 1.
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeAlias
 from urllib.parse import quote_plus, unquote
 
 Event: TypeAlias = Mapping[str, Any]
-Message: TypeAlias = dict[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
 App: TypeAlias = Callable[
-    [dict[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
     Awaitable[None],
 ]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -19,7 +19,7 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 async def answer(app: App, event: Event) -> dict[str, Any]:
     """What `app` answers to the request in `event`, as Lambda is to return it."""
-    asked = {"type": "http.request", "body": _body(event), "more_body": False}
+    asked: Message = {"type": "http.request", "body": _body(event), "more_body": False}
     waiting = [asked]
     status = 500
     headers: Headers = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import structlog
 from msgspec import Struct
 
 from shopstream.aws.clients import asked
@@ -66,8 +67,11 @@ class AwsWatch:
                 dead[names.dead_letters(topic)] = self._length(names.dead_letters(topic))
             dead[names.failures] = self._length(names.failures)
         except AwsError as e:
+            # Anybody may ask, and AWS's words name accounts and roles.
+            structlog.get_logger().error("log_not_seen", error=str(e))
+            why = f"the log can't be looked at ({e.code or 'no answer'})"
             return Health(
-                status="down", delivering=False, reasons=[str(e)], waiting=waiting, dead=dead
+                status="down", delivering=False, reasons=[why], waiting=waiting, dead=dead
             )
         reasons = [
             f"{count:,} messages wait in {name}"
@@ -83,7 +87,7 @@ class AwsWatch:
             found = self._clients.kinesis.describe_stream_summary(StreamName=stream)
         status = found["StreamDescriptionSummary"]["StreamStatus"]
         if status not in ("ACTIVE", "UPDATING"):
-            raise AwsError(f"the stream {stream} is {status}")
+            raise AwsError(f"the stream {stream} is {status}", code=status)
 
     def _length(self, queue: str) -> int:
         with asked(f"look at {queue}"):
