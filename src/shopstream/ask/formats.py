@@ -9,12 +9,22 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from shopstream.ask.box import Answer
 from shopstream.domain.formulas import FORMULA, harmless
+
+
+class Answer(Protocol):
+    """What a query gives: its columns (a `pyarrow.Schema`), and its rows, once."""
+
+    schema: Any
+
+    def batches(self) -> Iterator[Any]:
+        """The rows as `pyarrow.RecordBatch`es."""
+        ...
+
 
 FileFormat: TypeAlias = Literal["csv", "json", "parquet"]
 

@@ -45,6 +45,8 @@ class Column(NamedTuple):
 
     name: str
     type: str
+    precision: int = 0
+    scale: int = 0
 
 
 class Athena:
@@ -132,7 +134,9 @@ class Athena:
         with asked("read a query's columns (athena:GetQueryResults)"):
             found = self._clients.athena.get_query_results(QueryExecutionId=query, MaxResults=1)
         info = found["ResultSet"].get("ResultSetMetadata", {}).get("ColumnInfo", [])
-        return [Column(column["Name"], column["Type"]) for column in info]
+        return [
+            Column(c["Name"], c["Type"], c.get("Precision", 0), c.get("Scale", 0)) for c in info
+        ]
 
     def answer(self, execution: QueryExecutionTypeDef) -> Iterator[list[str | None]]:
         """The rows of a SELECT, read from its file in S3 as they are asked for."""

@@ -149,7 +149,7 @@ class _Build:
     def __init__(
         self, site: Site, landings: Landings, wanted: Wanted, *, dry: bool = False
     ) -> None:
-        self._site, self._landings = site, landings
+        self._site, self._landings, self._dry = site, landings, dry
         self._models = site.lake.models
         self._states = site.memory.tables()
         self._open = (None if dry else site.memory.open_build()) or self._begin(wanted)
@@ -261,6 +261,8 @@ class _Build:
                 return step(mode="whole", days=[], why=will if changing else _CHANGED)
             return None
         if self._wanted.ranged:
+            if self._dry:
+                return step(mode="days", days=[], why="asked for")  # which, takes a query
             within = self._within(model)
             pending = None if pending is None else pending | within
         if pending is None:

@@ -10,8 +10,10 @@ from shopstream.aws.names import Names
 from shopstream.errors import AwsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
+    from shopstream.aws.asking import Asker
     from shopstream.aws.delivery import Delivery
     from shopstream.aws.destinations import Destination
     from shopstream.aws.key_file import S3KeyFile
@@ -23,7 +25,13 @@ if TYPE_CHECKING:
     from shopstream.aws.standing import AwsStanding
     from shopstream.aws.tables import DynamoBudget, DynamoTables
     from shopstream.domain.offers import RuleSet
+    from shopstream.lake.plan import Step, Wanted
+    from shopstream.lake.report import BuildReport
     from shopstream.settings import Settings
+
+
+BUILD_WINDOW_S = 900.0
+"""So long at once a build keeps others out; then it takes its turn again."""
 
 
 class AwsEngine:
@@ -148,3 +156,29 @@ class AwsEngine:
                 code=e.code,
             ) from None
         return self
+
+    def asker(self) -> Asker:
+        """SQL for people."""
+        from shopstream.aws.asking import Asker
+
+        return Asker(self)
+
+    def build(
+        self,
+        wanted: Wanted,
+        on_step: Callable[[Step, int, int], None] = lambda *_: None,
+        window_s: float = BUILD_WINDOW_S,
+    ) -> BuildReport:
+        """Build the tables on Athena, here and now, as LakeBuilder does by itself.
+
+        A build that isn't done is gone on with first. Raises Busy while another one goes on.
+        """
+        from shopstream.aws.build_runs import build_to_the_end
+
+        return build_to_the_end(self, wanted, on_step, window_s)
+
+    def plan_build(self, wanted: Wanted) -> list[Step]:
+        """What a build would do."""
+        from shopstream.aws.builder import landings_of, plan_on, site_of
+
+        return plan_on(site_of(self, lambda: BUILD_WINDOW_S), landings_of(self), wanted)

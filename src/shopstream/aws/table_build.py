@@ -296,7 +296,10 @@ class TableBuild:
         counted = self._state is not None and self._state.build > 0
         of = days if model.partition else None
         query = sql.audit_query(model, self._db, staged, ctes, of, counted=counted)
-        said = self._run.ask(query)[0]
+        answer = self._run.ask(query)
+        if not answer:
+            raise QueryFailed("its tests gave no answer")  # which no query without rows can mean
+        said = answer[0]
         failures: list[TestFailure] = []
         for n, test in enumerate(model.tests):
             failing = int(said[f"t{n}"] or 0)

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 
 from shopstream.cli.app import app
-from shopstream.cli.options import DataDir, Format
+from shopstream.cli.options import DataDir, EngineName, Format
 from shopstream.cli.printing import say, settings_of, show
 from shopstream.cli.tables import answer_table, as_rows, shown_text
 from shopstream.errors import ConfigError
 
 if TYPE_CHECKING:
-    from shopstream.ask.box import Answer, Box
-    from shopstream.ask.formats import FileFormat
+    from shopstream.ask.box import Box
+    from shopstream.ask.formats import Answer, FileFormat
     from shopstream.ask.tables import Described, Published
+    from shopstream.aws.asking import Asker
     from shopstream.settings import Settings
 
 AnswerFormat: TypeAlias = Literal["table", "csv", "json", "parquet"]
@@ -49,20 +50,29 @@ def sql(
     output: Output = None,
     at: At = None,
     data_dir: DataDir = None,
+    engine: EngineName = None,
 ) -> None:
     """Ask the tables in SQL (DuckDB's dialect). It only reads, in bounded time and memory.
 
     `live.offers`, `live.orders` and `live.events` are the tables as they are
     now; all others are as of the last build. Ctrl-C ends a query.
 
+    On AWS it is Athena's SQL (Trino's dialect), of the tables that Glue knows;
+    Athena bills what a query scans, and the workgroup bounds it.
+
     \b
     Examples:
       $ shopstream sql "SELECT category, sum(amount) FROM gold_daily_sales GROUP BY category"
       $ shopstream sql "FROM silver_orders" --format csv -o orders.csv
       $ shopstream sql "FROM gold_funnel" --at 2026-11-21T12:00:00Z
+      $ shopstream sql "SELECT * FROM gold_funnel" --engine aws --format csv
       $ shopstream sql
     """
-    settings = settings_of(data_dir)
+    settings = settings_of(data_dir, engine=engine)
+    if settings.engine == "aws":
+        with _ending():
+            _ask_athena(settings, query, at, format, output)
+        return
     prompting = query is None and sys.stdin.isatty()
     with _ending(prompting=prompting):
         asker = _Asker(settings, at)
@@ -76,7 +86,7 @@ def sql(
 
 
 @app.command()
-def tables(data_dir: DataDir = None, format: Format = None) -> None:
+def tables(data_dir: DataDir = None, format: Format = None, engine: EngineName = None) -> None:
     """List the tables: how many rows, what a row is, which snapshot of when.
 
     \b
@@ -86,7 +96,8 @@ def tables(data_dir: DataDir = None, format: Format = None) -> None:
     """
     from shopstream.ask.tables import list_tables
 
-    found = list_tables(settings_of(data_dir))
+    settings = settings_of(data_dir, engine=engine)
+    found = _athena(settings).tables() if settings.engine == "aws" else list_tables(settings)
     show(found, format, columns=("table", "rows", "description"))
 
 
@@ -95,6 +106,7 @@ def describe(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Its name.")],
     data_dir: DataDir = None,
     format: Format = None,
+    engine: EngineName = None,
 ) -> None:
     """Show a table's columns, their types and what they mean.
 
@@ -105,7 +117,10 @@ def describe(
     """
     from shopstream.ask.tables import describe as described
 
-    _show_described(described(settings_of(data_dir), table), format)
+    settings = settings_of(data_dir, engine=engine)
+    aws = settings.engine == "aws"
+    found = _athena(settings).describe(table) if aws else described(settings, table)
+    _show_described(found, format)
 
 
 @app.command()
@@ -147,6 +162,29 @@ def export(
         _write(exported(asker.box_of(table), table), wanted, output)
 
 
+def _athena(settings: "Settings") -> "Asker":
+    from shopstream.engine import open_aws_engine
+
+    return open_aws_engine(settings).asker()
+
+
+def _ask_athena(
+    settings: "Settings",
+    query: str | None,
+    at: str | None,
+    format: AnswerFormat | None,
+    output: Path | None,
+) -> None:
+    if at is not None:
+        raise ConfigError(
+            "--at: on AWS say it in the SQL: FROM t FOR TIMESTAMP AS OF TIMESTAMP '…'"
+        )
+    if query is None and sys.stdin.isatty():
+        raise ConfigError("on AWS there is no prompt; give the query: shopstream sql 'SELECT …'")
+    text = sys.stdin.read() if query is None else query
+    _give(_athena(settings).ask(text), format, output, settings.sql_rows_max)
+
+
 class _Asker:
     """Answers statements, each from the tables as they are published (or were, with `at`)."""
 
@@ -165,17 +203,8 @@ class _Asker:
         return self._published()
 
     def answer(self, text: str, format: AnswerFormat | None, output: Path | None = None) -> None:
-        box = self._box_for(text)
-        wanted = format or _format_of(output) or _usual(output)
-        found = box.ask(text)
-        if wanted == "table" and output is None:
-            _show_answer(found, self.settings.sql_rows_max)
-        elif wanted == "table":
-            raise ConfigError(
-                "--format table is for the terminal; a file can be csv, json or parquet"
-            )
-        else:
-            _write(found, wanted, output)
+        found = self._box_for(text).ask(text)
+        _give(found, format, output, self.settings.sql_rows_max)
 
     def box_of(self, table: str) -> "Box":
         """A box to export `table` from."""
@@ -271,6 +300,19 @@ def _format_of(output: Path | None) -> "Literal['csv', 'parquet'] | None":
 
 def _usual(output: Path | None) -> AnswerFormat:
     return "table" if output is None and sys.stdout.isatty() else "json"
+
+
+def _give(
+    answer: "Answer", format: AnswerFormat | None, output: Path | None, rows_max: int
+) -> None:
+    """Show an answer, or write it, as asked for."""
+    wanted = format or _format_of(output) or _usual(output)
+    if wanted == "table" and output is None:
+        _show_answer(answer, rows_max)
+    elif wanted == "table":
+        raise ConfigError("--format table is for the terminal; a file can be csv, json or parquet")
+    else:
+        _write(answer, wanted, output)
 
 
 def _write(answer: "Answer", format: "FileFormat", output: Path | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shopstream.cli.app import app, lake_app
-from shopstream.cli.options import DataDir, Format, SupervisedBy, UntilIdle
+from shopstream.cli.options import DataDir, EngineName, Format, SupervisedBy, UntilIdle
 from shopstream.cli.printing import logged, say, show
 from shopstream.leash import end_with
 
@@ -42,11 +42,15 @@ def build(
     ] = False,
     data_dir: DataDir = None,
     format: Format = None,
+    engine: EngineName = None,
 ) -> None:
     """Land what is in the log and build the tables of what is new.
 
     A table whose tests fail is not published, nor is what is made of it:
     readers keep what they had, and the exit code is 1.
+
+    On AWS events land by themselves and LakeBuilder builds; this does its work
+    now, on Athena.
 
     \b
     Examples:
@@ -54,13 +58,24 @@ def build(
       $ shopstream build --dry-run
       $ shopstream build --select silver_clicks+ --since 2026-11-01
       $ shopstream build --full
+      $ shopstream build --engine aws
     """
-    from shopstream.engine import open_engine
+    from shopstream.engine import open_aws_engine, open_engine
     from shopstream.lake.build import build as build_tables
     from shopstream.stages import land
 
     wanted = _wanted(full, select, since, until)
-    settings = logged(data_dir)
+    settings = logged(data_dir, engine=engine)
+    if settings.engine == "aws":
+        aws = open_aws_engine(settings)
+        if dry_run:
+            show(aws.plan_build(wanted), format, columns=("table", "mode", "days", "files", "why"))
+            return
+        with _progress() as progress:
+            _report(
+                aws.build(wanted, lambda step, n, of: progress(f"{n}/{of} {_what(step)}")), format
+            )
+        return
     open_engine(settings, create=False)  # says when there is none, and makes none
     if dry_run:
         report = build_tables(settings, wanted, dry_run=True)
@@ -72,6 +87,11 @@ def build(
         report = build_tables(
             settings, wanted, on_step=lambda step, n, of: progress(f"{n}/{of} {_what(step)}")
         )
+    _report(report, format)
+
+
+def _report(report: "BuildReport", format: Format) -> None:
+    """Say what was built; what failed ends the command with 1."""
     show(report, format, rows=_rows, columns=("table", "mode", "days", "rows", "seconds", "result"))
     for built in report.tables:
         for failure in built.failures:
