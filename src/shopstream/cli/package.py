@@ -17,6 +17,7 @@ def package() -> None:
     \b
     Examples:
       $ shopstream package lambda -o shopstream-lambda.zip
+      $ shopstream package glue -o shopstream-glue.zip
     """
 
 
@@ -49,3 +50,22 @@ def package_lambda(
     print(f"{built.path}  {built.size_bytes:,} bytes  sha256 {built.sha256}")
     if not built.bytecode:
         say(f"no bytecode in it: that needs this command to be run by Python {python}")
+
+
+@package_app.command("glue")
+def package_glue(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the zip is put.")] = Path(
+        "shopstream-glue.zip"
+    ),
+) -> None:
+    """Build the zip in which the Glue job finds this package; say what else it needs.
+
+    \b
+    Examples:
+      $ shopstream package glue -o build/glue.zip
+    """
+    from shopstream.packaging import build_glue, glue_libraries
+
+    built = build_glue(output)
+    print(f"{built.path}  {built.size_bytes:,} bytes  sha256 {built.sha256}")
+    say(f"--additional-python-modules {','.join(glue_libraries())}")

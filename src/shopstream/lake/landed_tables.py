@@ -63,7 +63,7 @@ def catalog_json() -> bytes:
 def _landed_tables() -> Iterator[tuple[str, LandedTable]]:
     for source in load_sources().values():
         name = landed_table(source)
-        if source.tally or name != source.name and source.name != "bronze_order_lines":
+        if source.tally or (name != source.name and source.name != "bronze_order_lines"):
             continue
         if source.name == "bronze_orders":
             continue  # the source with the orders' lines has all of their fields

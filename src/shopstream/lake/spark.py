@@ -2,17 +2,19 @@
 
     python -m shopstream.lake.spark --bronze PATH --warehouse PATH --jars iceberg-spark-runtime.jar
 
-Spark 3.5 with Iceberg runs the models' own SQL (`dialect.py`) on bronze as the lander wrote it.
-Paths may be folders or URLs that Spark's file systems know (`s3://…`). Spark itself can't unpack
-zstd JSON unless Hadoop's native library came with it, so the lines are unpacked here, a file for
-each task, by the `zstandard` package, which the workers need as well. Each line is read with the
-types that `sources.yml` says; one that doesn't fit them ends the job.
+Spark 3.5 with Iceberg runs the models' own SQL (`dialect.py`) on bronze as the lander wrote it, or
+as Firehose did. Paths may be folders or URLs that Spark's file systems know (`s3://…`). Spark
+itself can't unpack zstd JSON unless Hadoop's native library came with it, so the lines are unpacked
+here, a file for each task, by the `zstandard` package, which the workers need as well (for gzip
+they don't). Each line is read with the types that `sources.yml` says; one that doesn't fit them
+ends the job.
 
 A table is replaced whole, or with `--since`/`--until` in these days, each in one Iceberg commit:
 who reads meanwhile sees it as it was. The audits of `quality.py` are the builder's and not run.
 """
 
 import argparse
+import gzip
 import io
 import json
 import logging
@@ -39,6 +41,9 @@ SESSION = {
 }
 """What the models' SQL relies on; set on any session that they run in."""
 _EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
+
+_GZIP = b"\x1f\x8b"
+"""By its name alone a file may be taken for packed that S3 unpacked on the way."""
 
 _log = logging.getLogger("shopstream.lake.spark")
 
@@ -81,8 +86,8 @@ def make_session(
     jars: str = "",
     config: Mapping[str, str] | None = None,
 ) -> "SparkSession":
-    """A session with an Iceberg catalog in the folder `warehouse`, unless the one that runs has a
-    catalog of this name (as Glue's has). `jars` is Iceberg's runtime where Spark hasn't got it.
+    """A session with an Iceberg catalog in the folder `warehouse`, unless Spark was started with a
+    catalog of this name (as Glue's is). `jars` is Iceberg's runtime where Spark hasn't got it.
 
     Raises ConfigError when PySpark isn't installed.
     """
@@ -91,17 +96,17 @@ def make_session(
     except ImportError as e:
         raise ConfigError("PySpark is not installed: pip install 'shopstream[spark]'") from e
     builder = SparkSession.builder.appName("shopstream lake")
-    running = SparkSession.getActiveSession()
-    known = f"spark.sql.catalog.{catalog}"
-    if running is None or running.conf.get(known, None) is None:
-        builder = builder.config(known, "org.apache.iceberg.spark.SparkCatalog")
-        builder = builder.config(f"{known}.type", "hadoop").config(f"{known}.warehouse", warehouse)
     settings = SESSION | {"spark.sql.extensions": _EXTENSIONS} | dict(config or {})
     if jars:
         settings["spark.jars"] = jars
     for name, value in settings.items():
         builder = builder.config(name, value)
     spark: SparkSession = builder.getOrCreate()
+    known = f"spark.sql.catalog.{catalog}"
+    if spark.conf.get(known, None) is None:
+        spark.conf.set(f"{known}.type", "hadoop")
+        spark.conf.set(f"{known}.warehouse", warehouse)
+        spark.conf.set(known, "org.apache.iceberg.spark.SparkCatalog")
     if spark.sparkContext.master.startswith("local"):
         # Else the workers are whatever `python3` is, which may lack what they need.
         spark.sparkContext.pythonExec = sys.executable
@@ -113,6 +118,8 @@ def build(
     inputs: Inputs,
     *,
     catalog: str = CATALOG,
+    database: str = NAMESPACE,
+    warehouse: str = "",
     select: Iterable[str] = (),
     days: Range | None = None,
 ) -> Iterator[Built]:
@@ -120,7 +127,8 @@ def build(
     after those it reads; yields each when it is written.
 
     With `days` only these are written of tables that have days. Of an order, whose states may fall
-    on different days, all are read, and those of these days written.
+    on different days, all are read, and those of these days written. A table of a catalog that
+    leaves its place to us is put into a folder of its own in `warehouse`, if that is given.
 
     Raises ConfigError for a name that isn't there, SourceError when there is no bronze; whatever
     Spark raises when a line doesn't fit its types.
@@ -130,7 +138,9 @@ def build(
     days = days or Range()
     for name, value in SESSION.items():
         spark.conf.set(name, value)
-    spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {catalog}.{NAMESPACE}")
+    place = _Place(f"{catalog}.{database}", warehouse)
+    if not spark.catalog.databaseExists(place.namespace):
+        spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {place.namespace}")
     if not inputs.tally:
         chosen -= {name for name, model in models.items() if "bronze_tally" in model.reads}
     for model in models.values():
@@ -138,21 +148,28 @@ def build(
             began = time.monotonic()
             views = {name: sources[name] for name in model.reads if name in sources}
             read = [_view(spark, source, inputs) for source in views.values()]
-            rows = _write(spark, model, catalog, days)
+            rows = _write(spark, model, place, days)
             for frame in read:
                 frame.unpersist()
             yield Built(model.name, rows, time.monotonic() - began)
 
 
-def _write(spark: "SparkSession", model: Model, catalog: str, days: Range) -> int:
+class _Place(NamedTuple):
+    """Where tables are: `namespace` with its catalog; `warehouse`, empty where the catalog says."""
+
+    namespace: str
+    warehouse: str
+
+
+def _write(spark: "SparkSession", model: Model, place: _Place, days: Range) -> int:
     """Replace the table, or its `days`; returns how many rows it then has."""
     from pyspark.sql import functions
 
     def named(name: str) -> str:
-        return name if name in views else f"{catalog}.{NAMESPACE}.{name}"
+        return name if name in views else f"{place.namespace}.{name}"
 
     views = {view.name for view in spark.catalog.listTables() if view.isTemporary}
-    table = f"{catalog}.{NAMESPACE}.{model.name}"
+    table = f"{place.namespace}.{model.name}"
     made = spark.sql(compile_model(model, "spark", named))
     ranged = any(days) and model.partition is not None and spark.catalog.tableExists(table)
     if ranged:
@@ -160,6 +177,9 @@ def _write(spark: "SparkSession", model: Model, catalog: str, days: Range) -> in
         made.where(condition).writeTo(table).overwrite(functions.expr(condition))
     else:
         writer = made.writeTo(table).using("iceberg").tableProperty("format-version", "2")
+        if place.warehouse:
+            folder = f"{place.warehouse.rstrip('/')}/{model.name}"
+            writer = writer.tableProperty("location", folder)
         if model.partition:
             writer = writer.partitionedBy(functions.col(model.partition))
         writer.createOrReplace()
@@ -200,7 +220,7 @@ def _lines(spark: "SparkSession", source: Source, inputs: Inputs) -> Any:
     else:
         if not _any(spark, inputs.bronze):
             raise SourceError(f"{inputs.bronze}: there is no such folder; where is bronze?")
-        files = f"{inputs.bronze}/{source.topic}/dt=*/hour=*/*.json.zst"
+        files = f"{inputs.bronze}/{source.topic}/dt=*/hour=*/*{{.json.zst,.gz}}"
     context = spark.sparkContext
     if not files or not _any(spark, files):
         return context.parallelize([], 1)
@@ -215,10 +235,12 @@ def _any(spark: Any, path: str) -> bool:
 
 
 def unpacked(file: tuple[str, bytes]) -> Iterator[str]:
-    """The lines of a file, by name and content; those of a `.zst` file come out as they unpack."""
+    """The lines of a file, by name and content; those of a packed one come out as they unpack."""
     name, body = file
     stream: Any = io.BytesIO(body)
-    if name.endswith(".zst"):
+    if body.startswith(_GZIP):
+        stream = gzip.GzipFile(fileobj=stream)
+    elif name.endswith(".zst"):
         import zstandard
 
         stream = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
@@ -238,7 +260,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         days = Range(_day(asked.since), _day(asked.until))
         spark = make_session(asked.warehouse, catalog=asked.catalog, jars=asked.jars)
-        for built in build(spark, inputs, catalog=asked.catalog, select=asked.select, days=days):
+        # A catalog that is only a folder puts tables where it wants them.
+        own = spark.conf.get(f"spark.sql.catalog.{asked.catalog}.type", "") == "hadoop"
+        for built in build(
+            spark,
+            inputs,
+            catalog=asked.catalog,
+            database=asked.database,
+            warehouse="" if own else asked.warehouse,
+            select=asked.select,
+            days=days,
+        ):
             _log.info(
                 "built %s", json.dumps(built._asdict() | {"seconds": round(built.seconds, 2)})
             )
@@ -249,7 +281,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m shopstream.lake.spark", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m shopstream.lake.spark", description=__doc__, allow_abbrev=False
+    )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("--bronze", required=True, help="the folder with a folder for each topic")
@@ -260,6 +294,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--since", default="", help="the first event day to write, YYYY-MM-DD")
     add("--until", default="", help="the last event day to write")
     add("--catalog", default=CATALOG, help="the Iceberg catalog to write to (default: %(default)s)")
+    add("--database", default=NAMESPACE, help="its database (default: %(default)s)")
     add("--jars", default="", help="Iceberg's runtime for Spark 3.5, where Spark hasn't got it")
     return parser
 
