@@ -1,6 +1,8 @@
 """`check`, `status` and `keys` on AWS, and what they say when AWS can't be asked."""
 
 import json
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -224,3 +226,15 @@ def test_where_nobody_answers_it_may_be_tried_again(bare: AwsShop) -> None:
     done = bare.run("status", code=3, environ={"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
     assert "EndpointConnectionError" in done.stderr
     assert "testing-secret" not in done.stderr
+
+
+def test_without_awss_libraries_it_says_how_to_install_them(bare: AwsShop) -> None:
+    program = "import sys; sys.modules['botocore'] = None; from shopstream.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "status", "--engine", "aws"],
+        capture_output=True,
+        text=True,
+        env=bare.environ,
+    )
+    assert done.returncode == 2
+    assert "pip install 'shopstream[aws]'" in done.stderr
