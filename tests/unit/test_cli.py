@@ -14,8 +14,11 @@ from shopstream.cli.options import pairs, topics_in
 from shopstream.cli.tables import as_table
 from shopstream.errors import ConfigError
 
-GROUPS = ("", "alerts", "quarantine", "rules", "keys", "lake")
-NEED_NO_DATA = ("", "rules", "keys", "lake", "schema", "lake compile")
+GROUPS = ("", "alerts", "quarantine", "rules", "keys", "lake", "package")
+NEED_NO_DATA = (
+    *("", "rules", "keys", "lake", "schema", "lake compile", "lake catalog"),
+    *("package", "package lambda", "package glue"),
+)
 
 
 def commands_below(command: Any, path: str = "") -> dict[str, Any]:
@@ -54,7 +57,8 @@ def test_all_commands_are_there() -> None:
             "settings",
         ),
         *("simulate", "load", "replay", "offers", "schema", "alerts retry"),
-        *("build", "lake maintain", "lake rebuild", "lake compile"),
+        *("build", "lake maintain", "lake rebuild", "lake compile", "lake catalog"),
+        *("package lambda", "package glue"),
         *("sql", "tables", "describe", "export"),
         *("quarantine list", "quarantine show", "quarantine export"),
         *("rules check", "rules explain", "keys add", "keys list", "keys revoke"),
