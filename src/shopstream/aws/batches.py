@@ -99,6 +99,10 @@ def _settled(
             settle([result for result, _ in done])
     except Exception:  # noqa: BLE001  # whatever it was, Lambda is told and comes again
         processor.success_messages.clear()
-        failed = [processor.failure_handler(record, sys.exc_info()) for _, record in done]
+        kind, error, trace = sys.exc_info()
+        failed = []
+        for _, record in done:
+            failed.append(processor.failure_handler(record, (kind, error, trace)))
+            trace = None  # the reason of all is logged with the first
         return failed + [result for result in results if result[0] != "success"]
     return results

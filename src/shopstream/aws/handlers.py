@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SERVICE = "shopstream"
 
-logger = Logger(service=SERVICE)
+logger = Logger(service=SERVICE, serialize_stacktrace=False)
 
 
 def _observed(handler: Handler) -> Handler:
