@@ -1,6 +1,7 @@
 """Terraform is written as it writes itself, is valid, and each module does what its tests say."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -71,9 +72,18 @@ def test_a_module_does_what_its_tests_say(module: str, copy: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", [ROOT, *(ROOT / "modules" / name for name in MODULES)])
-def test_every_variable_and_output_is_described(folder: Path) -> None:
-    for file in ("variables.tf", "outputs.tf"):
-        text = (folder / file).read_text("utf-8") if (folder / file).exists() else ""
-        for block in text.split("\n}\n"):
-            head = next((w for w in block.splitlines() if w.startswith(("variable", "output"))), "")
-            assert not head or "\n  description = " in block, f"{folder.name}/{file}: {head}"
+def test_every_variable_is_described_and_validated(folder: Path) -> None:
+    for name, block in blocks(folder / "variables.tf", "variable"):
+        assert "\n  description = " in block, f"{folder.name}: variable {name}"
+        # Of yes and no there is nothing to get wrong.
+        checked = "\n  validation {" in block or re.search(r"\n  type +=  *bool\n", block)
+        assert checked, f"{folder.name}: variable {name}"
+    for name, block in blocks(folder / "outputs.tf", "output"):
+        assert "\n  description = " in block, f"{folder.name}: output {name}"
+
+
+def blocks(file: Path, kind: str) -> list[tuple[str, str]]:
+    """The blocks of a kind by name, as their text."""
+    return re.findall(
+        rf'^{kind} "(\w+)" (\{{.*?^\}})', file.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )

@@ -2,18 +2,33 @@ variable "prefix" {
   description = "What all names start with; the workgroup's whole name."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,23}$", var.prefix))
+    error_message = "prefix: 2 to 24 small letters, digits and `-`, a letter first."
+  }
 }
 
 variable "results" {
   description = "The bucket that takes the results of queries, under `athena/`."
   type        = object({ bucket = string, arn = string })
   nullable    = false
+
+  validation {
+    condition     = length(var.results.bucket) > 0 && can(regex("^arn:[^:]+:s3:::", var.results.arn))
+    error_message = "results: the name and the ARN of a bucket."
+  }
 }
 
 variable "database" {
   description = "The Glue database that queries name."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9_]{1,255}$", var.database))
+    error_message = "database: small letters, digits and `_`, as Glue and Athena have them."
+  }
 }
 
 variable "readable_arns" {
@@ -42,10 +57,20 @@ variable "queries" {
   type        = map(object({ description = string, sql = string }))
   nullable    = false
   default     = {}
+
+  validation {
+    condition     = alltrue([for query in values(var.queries) : length(query.description) > 0 && length(query.sql) > 0])
+    error_message = "queries: each has a description and SQL."
+  }
 }
 
 variable "kms_key_arn" {
   description = "The KMS key that encrypts results; null leaves it to S3's own keys, which are free."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[^:]+:kms:", var.kms_key_arn))
+    error_message = "kms_key_arn: the ARN of a KMS key, or null."
+  }
 }

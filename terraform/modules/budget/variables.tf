@@ -2,6 +2,11 @@ variable "prefix" {
   description = "What all names start with."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,23}$", var.prefix))
+    error_message = "prefix: 2 to 24 small letters, digits and `-`, a letter first."
+  }
 }
 
 variable "limit_usd" {
@@ -43,4 +48,9 @@ variable "cost_tag" {
   description = "Count only what has this tag, which must be activated as a cost allocation tag; null counts the whole account."
   type        = object({ key = string, value = string })
   default     = null
+
+  validation {
+    condition     = var.cost_tag == null || length(try(var.cost_tag.key, "")) > 0
+    error_message = "cost_tag: the key is not empty; or null."
+  }
 }

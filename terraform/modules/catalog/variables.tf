@@ -2,6 +2,11 @@ variable "prefix" {
   description = "What all names start with."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,23}$", var.prefix))
+    error_message = "prefix: 2 to 24 small letters, digits and `-`, a letter first."
+  }
 }
 
 variable "database" {
@@ -19,12 +24,22 @@ variable "lake" {
   description = "The bucket of the lake: `bronze/`, `archive/orders/`, `warehouse/`."
   type        = object({ bucket = string, arn = string })
   nullable    = false
+
+  validation {
+    condition     = length(var.lake.bucket) > 0 && can(regex("^arn:[^:]+:s3:::", var.lake.arn))
+    error_message = "lake: the name and the ARN of a bucket."
+  }
 }
 
 variable "archive" {
   description = "The bucket that keeps every offer, under `offers/`."
   type        = object({ bucket = string, arn = string })
   nullable    = false
+
+  validation {
+    condition     = length(var.archive.bucket) > 0 && can(regex("^arn:[^:]+:s3:::", var.archive.arn))
+    error_message = "archive: the name and the ARN of a bucket."
+  }
 }
 
 variable "tables" {
@@ -49,7 +64,7 @@ variable "tables" {
 }
 
 variable "first_day" {
-  description = "The first day that can have landed, YYYY-MM-DD, where a table says no other. Queries that name no day look at every day from here."
+  description = "The first day that can have landed, YYYY-MM-DD, where a table says no other; the archive's tables begin in 2000. Queries that name no day look at every day from here."
   type        = string
   nullable    = false
   default     = "2026-01-01"
@@ -73,10 +88,20 @@ variable "security_configuration" {
   description = "Glue security configuration for the crawlers' logs; null for none."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.security_configuration == null || can(regex("^.{1,255}$", var.security_configuration))
+    error_message = "security_configuration: a name of 1 to 255 characters, or null."
+  }
 }
 
 variable "kms_key_arn" {
   description = "The KMS key that the buckets are encrypted with; null where they use S3's own keys."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[^:]+:kms:", var.kms_key_arn))
+    error_message = "kms_key_arn: the ARN of a KMS key, or null."
+  }
 }

@@ -2,42 +2,77 @@ variable "prefix" {
   description = "What all names start with."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,23}$", var.prefix))
+    error_message = "prefix: 2 to 24 small letters, digits and `-`, a letter first."
+  }
 }
 
 variable "script_file" {
   description = "The job's script on this machine: `shopstream/lake/glue_job.py` of the package."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = endswith(var.script_file, ".py")
+    error_message = "script_file: the path of a .py file."
+  }
 }
 
 variable "package_file" {
   description = "A zip of the package `shopstream` on this machine."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("\\.(zip|whl)$", var.package_file))
+    error_message = "package_file: the path of a .zip or .whl file."
+  }
 }
 
 variable "artifacts" {
   description = "The bucket that takes the script and the package, under `glue/`."
   type        = object({ bucket = string, arn = string })
   nullable    = false
+
+  validation {
+    condition     = length(var.artifacts.bucket) > 0 && can(regex("^arn:[^:]+:s3:::", var.artifacts.arn))
+    error_message = "artifacts: the name and the ARN of a bucket."
+  }
 }
 
 variable "lake" {
   description = "The bucket of the lake: reads `bronze/`, writes `warehouse/`."
   type        = object({ bucket = string, arn = string })
   nullable    = false
+
+  validation {
+    condition     = length(var.lake.bucket) > 0 && can(regex("^arn:[^:]+:s3:::", var.lake.arn))
+    error_message = "lake: the name and the ARN of a bucket."
+  }
 }
 
 variable "archive" {
   description = "The bucket that keeps every offer, under `offers/`."
   type        = object({ bucket = string, arn = string })
   nullable    = false
+
+  validation {
+    condition     = length(var.archive.bucket) > 0 && can(regex("^arn:[^:]+:s3:::", var.archive.arn))
+    error_message = "archive: the name and the ARN of a bucket."
+  }
 }
 
 variable "database" {
   description = "The Glue database that the tables are registered in."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9_]{1,255}$", var.database))
+    error_message = "database: small letters, digits and `_`, as Glue and Athena have them."
+  }
 }
 
 variable "catalog" {
@@ -66,6 +101,11 @@ variable "arguments" {
   type        = map(string)
   nullable    = false
   default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.arguments) : startswith(name, "--")])
+    error_message = "arguments: names begin with `--`."
+  }
 }
 
 variable "schedule" {
@@ -115,4 +155,9 @@ variable "kms_key_arn" {
   description = "The KMS key that the buckets and logs are encrypted with; null where they use AWS's own keys."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[^:]+:kms:", var.kms_key_arn))
+    error_message = "kms_key_arn: the ARN of a KMS key, or null."
+  }
 }

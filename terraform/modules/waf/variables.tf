@@ -2,12 +2,22 @@ variable "prefix" {
   description = "What all names start with."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,23}$", var.prefix))
+    error_message = "prefix: 2 to 24 small letters, digits and `-`, a letter first."
+  }
 }
 
 variable "resource_arns" {
   description = "ARNs of what the web ACL stands before, by any key: stages of REST APIs or load balancers. WAF takes neither HTTP APIs nor Function URLs."
   type        = map(string)
   nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in values(var.resource_arns) : can(regex("^arn:", arn))])
+    error_message = "resource_arns: ARNs."
+  }
 }
 
 variable "requests_per_address_max" {
@@ -47,4 +57,9 @@ variable "kms_key_arn" {
   description = "The KMS key that encrypts the log; null leaves it to CloudWatch's own."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[^:]+:kms:", var.kms_key_arn))
+    error_message = "kms_key_arn: the ARN of a KMS key, or null."
+  }
 }
