@@ -15,6 +15,8 @@ from aws_lambda_powertools.utilities.idempotency import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from shopstream.aws.engine import AwsEngine
@@ -38,16 +40,16 @@ class Publisher:
         )
         notifier = engine.notifier()
 
-        @idempotent_function(
+        def publish(*, alert_id: str, alert: Alert) -> None:  # noqa: ARG001  # the key
+            notifier.deliver(alert)
+
+        self._publish_once: Callable[..., None] = idempotent_function(
+            publish,
             data_keyword_argument="alert_id",
             persistence_store=store,
             config=self._config,
             key_prefix=KEY_PREFIX,
         )
-        def publish_once(*, alert_id: str, alert: Alert) -> None:  # noqa: ARG001  # the key
-            notifier.deliver(alert)
-
-        self._publish_once = publish_once
 
     def begin(self, context: LambdaContext) -> None:
         """Note how much time this invocation has: one that is cut off holds its alert no longer."""
