@@ -177,3 +177,12 @@ def test_an_alert_that_sns_did_not_take_is_published_when_its_record_comes_again
     faults.heal()
     assert failed(handlers.order_processor(event, Context())) == []
     assert len(stack.told(stack.names.alerts)) == 1
+
+
+def test_a_record_of_a_topic_that_nobody_knows_blocks_no_shard(stack: Stack) -> None:
+    records = [
+        ("u13", packed("wishes", b'{"user_id":"u13"}')),
+        ("u13", packed("clicks", click("u13"))),
+    ]
+    assert failed(handlers.ingestor(streamed(stack, *records), Context())) == []
+    assert len(stack.clicks_of("u13")) == 1
