@@ -56,7 +56,7 @@ locals {
     },
     {
       sid       = "NotifyOnce"
-      actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+      actions   = ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
       resources = [local.table_arns["idempotency"]]
     },
     local.alert,
@@ -160,7 +160,6 @@ locals {
       local.send_clicks,
       local.send_orders,
       local.send_large,
-      local.find,
     ]
   }
 }

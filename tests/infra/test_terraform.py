@@ -10,6 +10,8 @@ import pytest
 from tests.infra.emulator import clean_environment
 from tests.infra.terraform import PROGRAM, ROOT, find_plugins
 
+from shopstream.packaging import glue_libraries
+
 MODULES = sorted(folder.name for folder in (ROOT / "modules").iterdir() if folder.is_dir())
 
 
@@ -87,3 +89,10 @@ def blocks(file: Path, kind: str) -> list[tuple[str, str]]:
     return re.findall(
         rf'^{kind} "(\w+)" (\{{.*?^\}})', file.read_text("utf-8"), re.DOTALL | re.MULTILINE
     )
+
+
+def test_the_spark_job_installs_the_libraries_that_its_package_needs() -> None:
+    block = dict(blocks(ROOT / "variables.tf", "variable"))["glue_python_modules"]
+    default = re.search(r"default += (\[.*\])", block)
+    assert default
+    assert json.loads(default[1]) == glue_libraries()
