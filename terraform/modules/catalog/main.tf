@@ -17,7 +17,8 @@ locals {
       partitions  = table.partitions
       columns     = table.columns
       location    = "s3://${local.stores[table.in].bucket}/${trimsuffix(table.prefix, "/")}/"
-      first_day   = coalesce(try(table.first_day, null), var.first_day)
+      # What the archive has is laid down by the day that it is about, which may be long ago.
+      first_day = coalesce(try(table.first_day, null), table.in == "archive" ? "2000-01-01" : var.first_day)
     }
   }
 }
@@ -41,7 +42,7 @@ resource "aws_glue_catalog_table" "landed" {
       "projection.enabled"        = "true"
       "storage.location.template" = "${each.value.location}${join("", [for name in each.value.partitions : "${name}=$${${name}}/"])}"
     },
-    contains(each.value.partitions, "dt") ? { "projection.dt.range" = "${each.value.first_day},NOW" } : {},
+    contains(each.value.partitions, "dt") ? { "projection.dt.range" = "${each.value.first_day},NOW+1DAYS" } : {},
     [
       for name in each.value.partitions : {
         for property, value in local.projected[name] : "projection.${name}.${property}" => value

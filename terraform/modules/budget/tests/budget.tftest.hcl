@@ -43,18 +43,11 @@ run "only_what_has_the_tag_counts" {
   }
 }
 
-run "a_budget_that_tells_nobody_is_refused" {
+run "what_tells_nobody_or_allows_nothing_is_refused" {
   command = plan
   variables {
-    emails = []
-  }
-  expect_failures = [var.emails]
-}
-
-run "a_limit_of_nothing_is_refused" {
-  command = plan
-  variables {
+    emails    = []
     limit_usd = 0
   }
-  expect_failures = [var.limit_usd]
+  expect_failures = [var.emails, var.limit_usd]
 }

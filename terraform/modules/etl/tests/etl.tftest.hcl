@@ -15,8 +15,8 @@ mock_provider "aws" {
 
 variables {
   prefix         = "shop"
-  script_file    = "./versions.tf"
-  package_file   = "./variables.tf"
+  script_file    = "./tests/files/job.py"
+  package_file   = "./tests/files/package.zip"
   artifacts      = { bucket = "shop-artifacts", arn = "arn:aws:s3:::shop-artifacts" }
   lake           = { bucket = "shop-lake", arn = "arn:aws:s3:::shop-lake" }
   archive        = { bucket = "shop-offers", arn = "arn:aws:s3:::shop-offers" }
@@ -24,7 +24,7 @@ variables {
   python_modules = ["msgspec==0.20.0", "zstandard==0.25.0"]
 }
 
-run "it_is_one_spark_job_of_glue_5_that_ends" {
+run "it_is_one_spark_job_that_ends_and_never_starts_by_itself" {
   command = plan
 
   assert {
@@ -39,11 +39,6 @@ run "it_is_one_spark_job_of_glue_5_that_ends" {
     condition     = aws_glue_job.build.timeout == 60
     error_message = "A run that hangs would cost for two days."
   }
-}
-
-run "its_tables_are_in_glues_catalog" {
-  command = plan
-
   assert {
     condition     = strcontains(aws_glue_job.build.default_arguments["--conf"], "spark.sql.catalog.glue_catalog.catalog-impl=org.apache.iceberg.aws.glue.GlueCatalog")
     error_message = "Athena would not find what the job builds."
@@ -60,47 +55,35 @@ run "its_tables_are_in_glues_catalog" {
     condition     = aws_glue_job.build.default_arguments["--additional-python-modules"] == "msgspec==0.20.0,zstandard==0.25.0"
     error_message = "The package would miss what it needs."
   }
+  assert {
+    condition     = length(aws_glue_trigger.build) == 0
+    error_message = "The job would run, and cost."
+  }
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_role_policy.job.policy).Statement : statement.Resource
+      if contains(statement.Action, "s3:PutObject")
+    ])) == toset(["arn:aws:s3:::shop-lake/warehouse/*", "arn:aws:s3:::shop-artifacts/glue/temp/*"])
+    error_message = "The job could write over what landed."
+  }
 }
 
-run "an_argument_of_the_users_replaces_ours" {
+run "a_users_arguments_schedule_and_key_are_passed_on" {
   command = plan
   variables {
-    arguments = { "--select" = "gold_funnel", "--bronze" = "s3://other/bronze" }
+    arguments   = { "--select" = "gold_funnel", "--bronze" = "s3://other/bronze" }
+    schedule    = "cron(5 * * * ? *)"
+    kms_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
   }
 
   assert {
     condition     = aws_glue_job.build.default_arguments["--select"] == "gold_funnel" && aws_glue_job.build.default_arguments["--bronze"] == "s3://other/bronze"
     error_message = "Arguments are not passed on."
   }
-}
-
-run "without_a_schedule_it_never_runs_by_itself" {
-  command = plan
-
-  assert {
-    condition     = length(aws_glue_trigger.build) == 0
-    error_message = "The job would run, and cost."
-  }
-}
-
-run "with_a_schedule_it_does" {
-  command = plan
-  variables {
-    schedule = "cron(5 * * * ? *)"
-  }
-
   assert {
     condition     = aws_glue_trigger.build[0].schedule == "cron(5 * * * ? *)" && aws_glue_trigger.build[0].type == "SCHEDULED"
     error_message = "The schedule is not passed on."
   }
-}
-
-run "a_key_of_ours_encrypts_data_logs_and_bookmarks" {
-  command = plan
-  variables {
-    kms_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
-  }
-
   assert {
     condition = (
       aws_glue_security_configuration.job.encryption_configuration[0].s3_encryption[0].s3_encryption_mode == "SSE-KMS"
@@ -108,18 +91,6 @@ run "a_key_of_ours_encrypts_data_logs_and_bookmarks" {
       && aws_glue_security_configuration.job.encryption_configuration[0].job_bookmarks_encryption[0].job_bookmarks_encryption_mode == "CSE-KMS"
     )
     error_message = "Something is not encrypted with the key."
-  }
-}
-
-run "it_writes_the_warehouse_and_reads_the_rest" {
-  command = plan
-
-  assert {
-    condition = toset(flatten([
-      for statement in jsondecode(aws_iam_role_policy.job.policy).Statement : statement.Resource
-      if contains(statement.Action, "s3:PutObject")
-    ])) == toset(["arn:aws:s3:::shop-lake/warehouse/*", "arn:aws:s3:::shop-artifacts/glue/temp/*"])
-    error_message = "The job could write over what landed."
   }
 }
 

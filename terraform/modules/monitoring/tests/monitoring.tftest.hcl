@@ -1,4 +1,7 @@
 mock_provider "aws" {
+  # The dashboard names the alarms.
+  override_during = plan
+
   mock_data "aws_region" {
     defaults = { name = "eu-central-1" }
   }
@@ -23,7 +26,7 @@ variables {
   free_tier_only = false
 }
 
-run "whatever_is_given_up_late_or_failing_has_an_alarm" {
+run "whatever_is_given_up_late_or_failing_is_told_and_shown" {
   command = plan
 
   assert {
@@ -40,11 +43,6 @@ run "whatever_is_given_up_late_or_failing_has_an_alarm" {
     condition     = !contains(output.alarm_names, "shop-Ingestor-iterator-age")
     error_message = "A function of a queue has no iterator."
   }
-}
-
-run "every_alarm_tells_the_topic_when_it_begins_and_ends" {
-  command = plan
-
   assert {
     condition = alltrue([
       for alarm in aws_cloudwatch_metric_alarm.this :
@@ -52,20 +50,10 @@ run "every_alarm_tells_the_topic_when_it_begins_and_ends" {
     ])
     error_message = "An alarm tells nobody."
   }
-}
-
-run "silence_is_no_alarm" {
-  command = plan
-
   assert {
     condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.this : alarm.treat_missing_data == "notBreaching"])
     error_message = "A shop asleep would be a shop on fire."
   }
-}
-
-run "one_message_given_up_is_enough" {
-  command = plan
-
   assert {
     condition = (
       aws_cloudwatch_metric_alarm.this["shop-failures-depth"].threshold == 0
@@ -74,11 +62,6 @@ run "one_message_given_up_is_enough" {
     )
     error_message = "Messages given up are tolerated."
   }
-}
-
-run "a_delivery_that_fails_is_told" {
-  command = plan
-
   assert {
     condition = (
       aws_cloudwatch_metric_alarm.this["shop-bronze-clicks-success"].comparison_operator == "LessThanThreshold"
@@ -86,11 +69,6 @@ run "a_delivery_that_fails_is_told" {
     )
     error_message = "Failed deliveries are tolerated."
   }
-}
-
-run "age_is_told_in_the_metrics_unit" {
-  command = plan
-
   assert {
     condition     = aws_cloudwatch_metric_alarm.this["shop-OfferGenerator-iterator-age"].threshold == 900000
     error_message = "IteratorAge is in milliseconds."
@@ -99,11 +77,6 @@ run "age_is_told_in_the_metrics_unit" {
     condition     = aws_cloudwatch_metric_alarm.this["shop-orders.fifo-age"].threshold == 900
     error_message = "ApproximateAgeOfOldestMessage is in seconds."
   }
-}
-
-run "one_alarm_has_the_state_of_all" {
-  command = plan
-
   assert {
     condition     = alltrue([for name in output.alarm_names : strcontains(aws_cloudwatch_composite_alarm.health[0].alarm_rule, "ALARM(\"${name}\")")])
     error_message = "An alarm is not in the composite one."
@@ -112,9 +85,6 @@ run "one_alarm_has_the_state_of_all" {
     condition     = length(aws_cloudwatch_composite_alarm.health[0].alarm_rule) <= 10240
     error_message = "CloudWatch takes no longer rule."
   }
-}
-
-run "the_dashboard_shows_only_metrics_that_there_are" {
   assert {
     condition     = !strcontains(aws_cloudwatch_dashboard.this[0].dashboard_body, "AWS/Kinesis")
     error_message = "There is no stream to show."
@@ -126,6 +96,7 @@ run "the_dashboard_shows_only_metrics_that_there_are" {
 }
 
 run "with_kinesis_there_is_more_to_watch" {
+  command = plan
   variables {
     stream = "shop-BrowsingClickstream"
   }
