@@ -16,7 +16,7 @@ from tests.infra.drive import Drive
 from tests.infra.emulator import ABSENT, PROGRAM, Emulator
 from tests.infra.functions import build_package
 from tests.infra.planned import Planned, planned
-from tests.infra.terraform import PROFILES, Stack, Unavailable
+from tests.infra.terraform import PROFILES, ROOT, Stack, Unavailable
 
 ZIPPED = b"PK\x05\x06" + bytes(18)  # an empty archive
 _ORDER = {"test_parity": 0, "test_rights": 2, "test_removal": 3}
@@ -46,6 +46,9 @@ class Applied:
                     "lambda_zip": str(package.path),
                     "runtime": package.runtime,
                     "architecture": package.architecture,
+                    # Uploaded and not run: there is no Glue here. Any zip will do for the package.
+                    "glue_script": str(ROOT.parent / "src" / "shopstream" / "lake" / "glue_job.py"),
+                    "glue_package": str(package.path),
                 },
             )
             stack.init()

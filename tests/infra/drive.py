@@ -4,12 +4,13 @@ Streams and queues go through its event source mappings, rules of EventBridge th
 emulator writes down, schedules and the clock as a test says. What functions do can be made to fail.
 """
 
+import base64
 import gzip
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tests.infra.doors import Answer, Request, answer_of, http_api_event, rest_api_event
 from tests.infra.functions import Functions
@@ -20,6 +21,7 @@ from tests.infra.terraform import Stack
 from shopstream.aws.clients import Clients
 from shopstream.aws.engine import AwsEngine
 from shopstream.aws.names import Names
+from shopstream.keys import add_key
 from shopstream.settings import load_settings
 
 ASYNC_TRIES = 3
@@ -37,6 +39,7 @@ class Drive:
         self.functions = Functions(self.emulator, package, folder)
         self.poller = Poller(self.emulator, self._invoked_by_mapping)
         self.faults: dict[str, list[list[dict[str, Any]]]] = {}
+        self._keys: dict[str, str] = {}
         self.errors: list[tuple[str, str]] = []
         self.given_up: list[tuple[str, Any]] = []
         settings = load_settings(environ=self._settings())
@@ -57,6 +60,21 @@ class Drive:
 
     # The world
 
+    def get(self, path: str) -> Answer:
+        """A reader's look-up."""
+        return self.request(Request("GET", path, headers=self._credentials("read")))
+
+    def _credentials(self, kind: Literal["read", "write"]) -> dict[str, str]:
+        """Those of a key. Both are made when one is first needed, as `shopstream keys add` does:
+        a collector that runs takes up a new one only after a while.
+        """
+        if not self._keys:
+            file, now = self.engine.keys(), datetime.now(UTC)
+            _, self._keys["read"] = add_key(file, kind="read", now=now)
+            _, self._keys["write"] = add_key(file, kind="write", now=now)
+        word = base64.b64encode(f"{self._keys[kind]}:".encode()).decode()
+        return {"authorization": f"Basic {word}"}
+
     def request(self, request: Request) -> Answer:
         """An HTTP request to the collector's address."""
         event = rest_api_event if self.stack.profile == "scale" else http_api_event
@@ -64,7 +82,7 @@ class Drive:
 
     def post(self, topic: str, *events: Any, **headers: str) -> Answer:
         """Events to `/v1/events/{topic}`."""
-        kind = {"content-type": "application/json"} | headers
+        kind = {"content-type": "application/json"} | self._credentials("write") | headers
         body = json.dumps(list(events)).encode()
         return self.request(Request("POST", f"/v1/events/{topic}", body, kind))
 
@@ -153,7 +171,8 @@ class Drive:
         """Takes all messages of a queue away and returns their bodies."""
         sqs, url = self.emulator.client("sqs"), self.queue_url(name)
         found: list[Any] = []
-        while some := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        asked = {"QueueUrl": url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 0}
+        while some := sqs.receive_message(**asked).get("Messages"):
             for one in some:
                 found.append(_body(one["Body"]))
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])

@@ -220,6 +220,7 @@ class _Queue:
             found = self._sqs.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=wanted,
+                WaitTimeSeconds=0,
                 MessageSystemAttributeNames=["All"],
                 MessageAttributeNames=["All"],
             ).get("Messages", [])

@@ -131,7 +131,11 @@ class Stack:
         return found
 
     def destroy(self) -> None:
-        self._run("destroy", "-auto-approve", *self._flags(), *self._given)
+        """As `scripts/destroy-aws` does: what holds data is told first that it may go."""
+        given = [*self._flags(), *self._given, "-var=allow_destroy=true"]
+        protected = ("-target=module.bucket", "-target=module.table")
+        self._run("apply", "-auto-approve", *protected, *given)
+        self._run("destroy", "-auto-approve", *given)
 
     def outputs(self) -> dict[str, Any]:
         found = json.loads(self._run("output", "-json").stdout)
