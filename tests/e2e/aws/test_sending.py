@@ -130,10 +130,11 @@ def test_ctrl_c_ends_it_with_130_and_says_what_was_sent(shop: AwsShop) -> None:
 
 def wait_for_messages(shop: AwsShop, url: str) -> None:
     ends_at = time.monotonic() + 120
-    number = "ApproximateNumberOfMessages"
     while time.monotonic() < ends_at:
-        found = shop.clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[number])
-        if found["Attributes"][number] != "0":
+        found = shop.clients.sqs.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
+        )
+        if found["Attributes"]["ApproximateNumberOfMessages"] != "0":
             return
         time.sleep(0.3)
     raise TimeoutError("nothing was sent")
