@@ -129,7 +129,7 @@ def test_the_files_that_come_with_modules_are_found(unpacked: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["handlers", "collector", "ingestor", "offers", "replay", "builder"],
+    ["handlers", "alerting", "collector", "ingestor", "offers", "replay", "builder", "carts"],
 )
 def test_a_cold_start_imports_within_300_ms(unpacked: Path, module: str) -> None:
     """Time on the processor, a few tries: other tests run beside this one."""
