@@ -154,6 +154,10 @@ def export(
     from shopstream.ask.export import table_of
 
     settings = settings_of(data_dir)
+    if settings.engine == "aws":
+        raise ConfigError(
+            "export works on this machine; on AWS ask: shopstream sql 'SELECT * FROM …' -o FILE"
+        )
     with _ending():
         asker = _Asker(settings, at)
         table = table_of(name, asker.tables())
