@@ -186,3 +186,15 @@ def test_a_record_of_a_topic_that_nobody_knows_blocks_no_shard(stack: Stack) -> 
     ]
     assert failed(handlers.ingestor(streamed(stack, *records), Context())) == []
     assert len(stack.clicks_of("u13")) == 1
+
+
+def test_an_alert_that_sns_never_takes_fails_its_own_record_only(
+    stack: Stack, faults: Faults
+) -> None:
+    bad = packed("orders", order("never14", "5000"))
+    good = packed("orders", order("large14", "5000"))
+    event = sent(stack, ("a", bad), ("b", good), queue="orders")
+    faults.fail("Publish", "never14")
+    stack.told(stack.names.alerts)
+    assert failed(handlers.order_processor(event, Context())) == ["m0"]
+    assert len(stack.told(stack.names.alerts)) == 1

@@ -106,14 +106,17 @@ def offer_generator(event: Event, context: LambdaContext) -> dict[str, Any]:
     from shopstream.aws.batches import TableChanges
     from shopstream.aws.offers import user_of
 
+    made: list[int] = []
+
     def make(changes: list[Any]) -> None:
-        _count("Offers", len(_offers().make(changes).made))
+        made.append(len(_offers().make(changes).made))
 
     inserted = [change for change in event["Records"] if change["eventName"] == "INSERT"]
     if not inserted:
         return {"batchItemFailures": []}
     processor = TableChanges(user_of, logger)
     answer = process_partial_response({"Records": inserted}, make, processor, context)
+    _count("Offers", sum(made))
     _count("FailedRecords", len(processor.fail_messages))
     return dict(answer)
 
@@ -166,25 +169,32 @@ def lake_builder(event: Event, context: LambdaContext) -> dict[str, Any]:
 def _take(event: Event, context: LambdaContext) -> dict[str, Any]:
     from aws_lambda_powertools.utilities.batch import process_partial_response
 
-    from shopstream.aws.batches import FifoQueue, Shard
+    from shopstream.aws.batches import FifoQueue, Settlement, Shard
     from shopstream.aws.ingestor import quarantined
 
     taking, publisher = _ingestor()
     publisher.begin(context)
 
+    settled: list[Recorded] = []
+
     def take(record: Any) -> list[Recorded]:
         return taking.take(record.raw_event)
 
-    def settle(batch: list[list[Recorded]]) -> None:
-        records = [record for together in batch for record in together]
-        taking.settle(records)
-        _count("Records", len(records))
-        _count("Quarantined", sum(map(quarantined, records)))
-        _count("Alerts", sum(len(record.alerts) for record in records))
+    def deliver(batch: list[list[Recorded]]) -> None:
+        taking.deliver(record for together in batch for record in together)
+
+    def settle(records: list[Recorded]) -> None:
+        for record in records:
+            taking.settle(record)
+        settled.extend(records)
 
     streamed = event["Records"][0]["eventSource"] == "aws:kinesis"
-    processor = Shard(settle, logger) if streamed else FifoQueue(settle, logger)
+    settlement = Settlement(deliver, settle)
+    processor = Shard(settlement, logger) if streamed else FifoQueue(settlement, logger)
     answer = process_partial_response(event, take, processor, context)
+    _count("Records", len(settled))
+    _count("Quarantined", sum(map(quarantined, settled)))
+    _count("Alerts", sum(len(record.alerts) for record in settled))
     _count("FailedRecords", len(processor.fail_messages))
     return dict(answer)
 

@@ -17,14 +17,15 @@ from shopstream.flows.records import Recorded, settle_record, take_record
 from shopstream.flows.work import QUARANTINED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from shopstream.aws.engine import AwsEngine
     from shopstream.events import Alert, OnBadLine
 
 
 class Ingestor:
-    """Takes messages one after another, then delivers what came of a batch of them together.
+    """Takes messages one after another, delivers what came of a batch of them together, and settles
+    each record.
 
     `publish` hands an alert on, once for each `alert_id` however often it is called.
     """
@@ -57,20 +58,21 @@ class Ingestor:
             for record in self._records(message)
         ]
 
-    def settle(self, batch: Sequence[Recorded]) -> None:
-        """Deliver the lines and alerts of records taken, then enter them in the ledger."""
+    def deliver(self, batch: Iterable[Recorded]) -> None:
+        """Hand the lines of records taken to bronze."""
         lines: dict[str, list[bytes]] = {}
         for recorded in batch:
             for topic, more in recorded.lines.items():
                 lines.setdefault(topic, []).extend(more)
         for topic, together in lines.items():
             self._delivery.deliver(topic, together)
-        for recorded in batch:
-            for alert in recorded.alerts:
-                self._publish(alert)
-        for recorded in batch:
-            if not recorded.repeated:
-                settle_record(recorded, self._items)
+
+    def settle(self, recorded: Recorded) -> None:
+        """Publish the alerts of a record that was delivered, then enter it in the ledger."""
+        for alert in recorded.alerts:
+            self._publish(alert)
+        if not recorded.repeated:
+            settle_record(recorded, self._items)
 
     def _records(self, message: Mapping[str, Any]) -> list[Record]:
         if "kinesis" in message:
