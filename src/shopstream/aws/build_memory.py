@@ -40,7 +40,8 @@ class TableState(Struct, kw_only=True):
     """A published table: by which build and by which version of its model; how many rows.
 
     `landed` says what was seen of the partitions of lines that it is made of, `upstream` which
-    build's tables. `changes` are all since `forgotten`. `failing` are tests that fail now.
+    build's tables. `changes` are all since `forgotten`. `failing` are tests that fail now. By build
+    `tended` its small files were last put together.
     """
 
     build: int = 0
@@ -52,6 +53,7 @@ class TableState(Struct, kw_only=True):
     changes: list[Change] = []
     forgotten: int = 0
     failing: list[str] = []
+    tended: int = 0
 
     def changed_since(self, build: int) -> Days:
         """The days written anew by builds after `build`."""

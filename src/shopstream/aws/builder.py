@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from shopstream.aws.arrivals import Arrivals, new_partitions, recent
-from shopstream.aws.athena import Athena, NotInTime
+from shopstream.aws.athena import Athena, NotInTime, QueryFailed
 from shopstream.aws.build_memory import (
     Asked,
     BuildMemory,
@@ -42,6 +43,8 @@ WATCHED = ("silver_clicks", "silver_carts", "silver_order_lines")
 """Their events make offers; so the days in which they changed are looked into in the archive."""
 WATCHED_US = 2 * 86_400 * 1_000_000
 CLAIM_SPARE_US = 60 * 1_000_000
+TEND_AFTER = 24
+"""After so many publishes a table's files are put together."""
 
 
 class Landings(Protocol):
@@ -206,6 +209,7 @@ class _Build:
                     report.steps.append(step)
                 self._open.done[name] = self._table(model, step) if step is not None else None
             self._statements.tidy()
+            self._tend()
         except NotInTime:
             finished = False
         report.tables = [built for built in self._open.done.values() if built is not None]
@@ -229,6 +233,24 @@ class _Build:
         self._site.memory.end(
             LastBuild(build=number, built_at=at, failed=failed, tables=report.tables)
         )
+
+    def _tend(self) -> None:
+        """Put small files together in tables that were published often; each publish leaves some.
+
+        What Athena can't do now, it is asked again after the next build.
+        """
+        for name, state in self._states.items():
+            since = [change for change in state.changes if change.build > state.tended]
+            model = self._models.get(name)
+            if model is None or len(since) < TEND_AFTER:
+                continue
+            days = union(change.days for change in since)
+            first = min(days, default="") if days and model.partition else ""
+            with suppress(QueryFailed):
+                self._statements.run(sql.optimize(model, self._site.database, first))
+                self._statements.run(sql.vacuum(self._site.database, name))
+                state.tended = state.build
+                self._site.memory.keep(name, state)
 
     # --- one table ----------------------------------------------------------------------------
 

@@ -59,16 +59,16 @@ class Statements:
         self._site = site
         self._build = build
 
-    def run(self, text: str) -> str:
+    def run(self, text: str, tries: int = TRIES_MAX) -> str:
         """Run a statement to its end and return the query's id. Raises QueryFailed, NotInTime."""
         key = hash_of(text)
-        for n in range(1, TRIES_MAX + 1):
+        for n in range(1, tries + 1):
             query = self._build.started.get(key) or self._start(key, text)
             try:
                 self._site.queries.wait(query, self._site.time_left_s() - ROOM_S)
             except QueryFailed as e:
                 self._forget(key)
-                if not e.again or n == TRIES_MAX:
+                if not e.again or n == tries:
                     raise
             else:
                 return query
@@ -90,7 +90,7 @@ class Statements:
                 self._remember(key, table)
             place = f"{self._site.warehouse}/staged/{table}/"
             try:
-                self.run(sql.stage(self._site.database, table, place, query))
+                self.run(sql.stage(self._site.database, table, place, query), tries=1)
             except QueryFailed as e:
                 self._forget(key)
                 if not e.again or n == TRIES_MAX:

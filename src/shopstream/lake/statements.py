@@ -266,12 +266,10 @@ def _asked(query: str, database: str, staged: str) -> str:
     return text
 
 
-def optimize(database: str, table: str, since: str, column: str) -> str:
-    """Put the small files of recent days together."""
-    return (
-        f"OPTIMIZE {named(database, table)} REWRITE DATA USING BIN_PACK"
-        f' WHERE "{column}" >= DATE {literal(since)}'
-    )
+def optimize(model: CompiledModel, database: str, since: str) -> str:
+    """Put small files together, and what was deleted out of them, in the days from `since` on."""
+    days = f' WHERE "{model.partition}" >= DATE {literal(since)}' if since else ""
+    return f"OPTIMIZE {named(database, model.name)} REWRITE DATA USING BIN_PACK{days}"
 
 
 def vacuum(database: str, table: str) -> str:
