@@ -269,12 +269,13 @@ def _asked(query: str, database: str, staged: str) -> str:
 def optimize(model: CompiledModel, database: str, since: str) -> str:
     """Put small files together, and what was deleted out of them, in the days from `since` on."""
     days = f' WHERE "{model.partition}" >= DATE {literal(since)}' if since else ""
-    return f"OPTIMIZE {named(database, model.name)} REWRITE DATA USING BIN_PACK{days}"
+    # Athena takes no quotes around the name here; ours need none.
+    return f"OPTIMIZE {database}.{model.name} REWRITE DATA USING BIN_PACK{days}"
 
 
 def vacuum(database: str, table: str) -> str:
     """Forget old snapshots and files that nothing needs."""
-    return f"VACUUM {named(database, table)}"
+    return f"VACUUM {database}.{table}"
 
 
 def _comment(text: str) -> str:
