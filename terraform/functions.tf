@@ -36,13 +36,21 @@ locals {
   }
 }
 
+# Sent once, and not with each function: from where a shop is, that takes a minute.
+resource "aws_s3_object" "functions" {
+  bucket      = module.bucket["artifacts"].name
+  key         = "lambda/${filesha256(var.lambda_zip)}.zip"
+  source      = var.lambda_zip
+  source_hash = filemd5(var.lambda_zip)
+}
+
 module "function" {
   source   = "./modules/function"
   for_each = local.functions
 
   name                 = "${var.prefix}-${each.key}"
   description          = each.value.description
-  package              = var.lambda_zip
+  package              = { bucket = aws_s3_object.functions.bucket, key = aws_s3_object.functions.key, sha256 = filebase64sha256(var.lambda_zip) }
   handler              = "shopstream.aws.handlers.${each.value.handler}"
   runtime              = var.runtime
   architecture         = var.architecture

@@ -102,8 +102,9 @@ resource "aws_lambda_function" "this" {
   function_name                  = var.name
   description                    = var.description
   role                           = aws_iam_role.this.arn
-  filename                       = var.package
-  source_code_hash               = filebase64sha256(var.package)
+  s3_bucket                      = var.package.bucket
+  s3_key                         = var.package.key
+  source_code_hash               = var.package.sha256
   handler                        = var.handler
   runtime                        = var.runtime
   architectures                  = [var.architecture]

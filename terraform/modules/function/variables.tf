@@ -19,12 +19,12 @@ variable "description" {
 }
 
 variable "package" {
-  description = "Path of the zip that `shopstream package lambda` built."
-  type        = string
+  description = "The zip that `shopstream package lambda` built: the bucket and key where it lies, and its SHA-256 in base64."
+  type        = object({ bucket = string, key = string, sha256 = string })
 
   validation {
-    condition     = endswith(var.package, ".zip")
-    error_message = "package: the path of a .zip file."
+    condition     = endswith(var.package.key, ".zip") && can(regex("^[A-Za-z0-9+/]{43}=$", var.package.sha256))
+    error_message = "package: the key ends in `.zip`, sha256 is what filebase64sha256() gives."
   }
 }
 

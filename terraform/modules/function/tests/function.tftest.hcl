@@ -16,7 +16,7 @@ mock_provider "aws" {
 variables {
   name         = "shop-Ingestor"
   description  = "Validates clicks."
-  package      = "tests/empty.zip"
+  package      = { bucket = "shop-artifacts", key = "lambda/1.zip", sha256 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=" }
   handler      = "shopstream.aws.handlers.ingestor"
   failures_arn = "arn:aws:sqs:eu-central-1:123456789012:shop-failures"
   statements = [
