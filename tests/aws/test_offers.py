@@ -82,6 +82,7 @@ def _ten_oclock(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _rules(stack: Stack) -> None:
     write_rules(stack, RULES)
+    forget_what_is_open()
 
 
 def write_rules(stack: Stack, text: str) -> None:
@@ -131,7 +132,6 @@ def test_a_user_whose_offers_fail_does_not_keep_others_from_theirs(
 
 
 def test_changed_rules_hold_after_a_minute(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    forget_what_is_open()
     handlers.offer_generator(numbered(*ingest(stack, "u5", event("u5", -9))), Context())
     write_rules(stack, RULES.replace('"looked-twice"', '"looked-again"'))
     changes = ingest(stack, "v5", event("v5", -9), event("v5", -5))
@@ -144,7 +144,6 @@ def test_changed_rules_hold_after_a_minute(stack: Stack, monkeypatch: pytest.Mon
 
 
 def test_without_a_file_of_rules_the_default_ones_hold(stack: Stack) -> None:
-    forget_what_is_open()
     stack.clients.s3.delete_object(Bucket=stack.names.lake, Key="config/rules.toml")
     looks = [event("u6", minute) for minute in (-9, -8, -7)]
     handlers.offer_generator(numbered(*ingest(stack, "u6", *looks)), Context())
@@ -152,7 +151,6 @@ def test_without_a_file_of_rules_the_default_ones_hold(stack: Stack) -> None:
 
 
 def test_rules_that_cannot_be_used_fail_all_and_name_the_file(stack: Stack) -> None:
-    forget_what_is_open()
     write_rules(stack, "[[rule]]\nname = 3\n")
     changes = ingest(stack, "u7", event("u7", -9), event("u7", -5))
     assert failed(handlers.offer_generator(numbered(*changes), Context())) == ["0"]
