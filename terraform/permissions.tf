@@ -122,12 +122,12 @@ locals {
       { sid = "KeepState", actions = ["dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], resources = [local.table_arns["state"]] },
       {
         sid       = "Query"
-        actions   = ["athena:GetQueryExecution", "athena:GetQueryResults", "athena:StartQueryExecution", "athena:StopQueryExecution"]
+        actions   = ["athena:GetQueryExecution", "athena:GetQueryResults", "athena:StartQueryExecution"]
         resources = ["arn:${local.partition}:athena:${local.region}:${local.account}:workgroup/${var.prefix}"]
       },
       {
         sid     = "Catalog"
-        actions = ["glue:CreateTable", "glue:DeleteTable", "glue:GetDatabase", "glue:GetPartitions", "glue:GetTable", "glue:GetTables", "glue:UpdateTable"]
+        actions = ["glue:CreateTable", "glue:DeleteTable", "glue:GetDatabase", "glue:GetDatabases", "glue:GetPartitions", "glue:GetTable", "glue:GetTables", "glue:UpdateTable"]
         resources = [for part in ["catalog", "database/${local.database}", "table/${local.database}/*"] :
         "arn:${local.partition}:glue:${local.region}:${local.account}:${part}"]
       },
