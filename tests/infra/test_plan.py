@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.infra.planned import Planned, Resource
+from tests.infra.terraform import ROOT
 
 DAY_S = 86_400
 BATCH_MAX = 10  # messages that SQS gives at once
@@ -386,6 +387,13 @@ def test_starter_has_nothing_that_costs_while_idle(plan: Planned) -> None:
 def test_starter_keeps_to_the_alarms_that_are_free(plan: Planned) -> None:
     alarms = len(plan.of("aws_cloudwatch_metric_alarm"))
     assert alarms <= 10 if plan.profile == "starter" else alarms > 10
+
+
+def test_the_page_of_costs_knows_how_many_alarms_are_paid_for(plan: Planned) -> None:
+    if plan.profile == "scale":
+        paid = len(plan.of("aws_cloudwatch_metric_alarm")) - 10
+        page = (ROOT.parent / "docs" / "aws-costs.md").read_text("utf-8")
+        assert f"| {paid} × 0.10 |" in page
 
 
 def test_no_crawler_runs_by_itself_in_starter(plan: Planned) -> None:
