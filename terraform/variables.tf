@@ -6,8 +6,8 @@ variable "prefix" {
   default     = "shopstream"
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.prefix)) && length(var.prefix) <= 24
-    error_message = "prefix: at most 24 small letters, digits and single `-`, a letter first, as it also names buckets."
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.prefix)) && length(var.prefix) >= 2 && length(var.prefix) <= 24
+    error_message = "prefix: 2 to 24 small letters, digits and single `-`, a letter first, as it also names buckets."
   }
 }
 
