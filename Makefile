@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 WORKERS ?= 2
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' $(MAKEFILE_LIST) | awk -F'#' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1#/p' $(MAKEFILE_LIST) | awk -F'#' '{printf "%-14s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.runtime ## run everything on this machine with simulated shoppers
 	$(BIN)/shopstream up --demo
@@ -19,7 +19,7 @@ test: $(VENV)/.dev ## run all tests, the slow ones and a sample of the faults in
 	$(BIN)/pytest tests/models/engines
 
 test-aws: $(VENV)/.dev ## apply Terraform to an emulator of AWS and drive the deployed code (needs terraform)
-	$(BIN)/pytest tests/infra
+	$(BIN)/pytest tests/infra -n $(WORKERS) --dist loadgroup
 
 # They want other libraries than the package does: an environment of their own.
 checkov: .venv-checkov/.done ## install checkov and parliament, which `make test-aws` then has look at terraform/

@@ -8,7 +8,7 @@ import base64
 import gzip
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from shopstream.settings import load_settings
 
 ASYNC_TRIES = 3
 """AWS gives an event that nobody waits for to a function at most so often."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SETTLES_WITHIN = 10_000
 
 
@@ -90,10 +91,13 @@ class Drive:
         """What time functions believe it to be; None is what it is."""
         self.functions.set_clock(now_us)
 
-    def tick(self, now_us: int, **more: Any) -> Outcome:
-        """The minute's event of EventBridge to the function that watches carts."""
-        self.set_clock(now_us)
-        time = datetime.fromtimestamp(now_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    def tick(self, at_us: int, *, now_us: int | None = None, **more: Any) -> Outcome:
+        """The minute's event of EventBridge to the function that watches carts; what time it is
+        when it comes may be another.
+        """
+        self.set_clock(at_us if now_us is None else now_us)
+        moment = EPOCH + timedelta(microseconds=at_us)
+        time = moment.isoformat().replace("+00:00", "Z")
         event = {
             "version": "0",
             "id": "0",

@@ -41,10 +41,14 @@ Rows = Counter[bytes]
 
 
 class Step(NamedTuple):
-    """Entries that arrive one after the other, and what the time is then."""
+    """Entries that arrive one after the other, and what the time is then.
+
+    `clocks_us`, once known, are up to where live timers have fired after each of them.
+    """
 
     now_us: int
     entries: list[Entry]
+    clocks_us: list[int]
 
 
 class Outcome(NamedTuple):
@@ -89,7 +93,7 @@ def simulated(count: int, *, steps: int, start_us: int, seed: int = 7) -> list[S
             for topic in TOPICS
             if (raws := [e.raw for e in arrived if e.topic == topic])
         ]
-        found.append(Step(now_us, entries))
+        found.append(Step(now_us, entries, []))
     return found
 
 
@@ -108,11 +112,14 @@ def _time_us(raw: bytes) -> int:
 
 
 def embedded(pipeline: Pipeline, steps: Iterable[Step]) -> Outcome:
-    """The local engine's: a log, a processor, a lander on a data directory."""
+    """The local engine's: a log, a processor, a lander on a data directory. Notes the clocks of
+    the steps: its timers also fire at the times of the events, which others must be told.
+    """
     for step in steps:
         for entry in step.entries:
             pipeline.now_us = step.now_us
             pipeline.take_all(entry)
+            step.clocks_us.append(max(p.checkpoint.live_us for p in pipeline.processors))
         pipeline.idle(last=True)
     land_here(pipeline.settings)
     report = pipeline.check()
@@ -138,17 +145,19 @@ def _lines(pipeline: Pipeline, topic: str) -> Iterator[bytes]:
 
 
 def deployed(drive: Drive, steps: Iterable[Step]) -> Outcome:
-    """The applied stack's: the same entries in the same order, time going on with them."""
+    """The applied stack's: the same entries in the same order, its timers fired at the same times
+    (a caller may say that nothing is on its way, then those of history are, too).
+    """
     log = drive.engine.write_log()
     for step in steps:
         drive.set_clock(step.now_us)
-        for entry in step.entries:
+        for entry, clock_us in zip(step.entries, step.clocks_us, strict=True):
             parts = [part for _, part in split_by_key(entry)]
             for first in range(0, len(parts), RECORDS_AT_ONCE):
                 log.append(parts[first : first + RECORDS_AT_ONCE])
                 drive.settle()
+            drive.tick(clock_us, now_us=step.now_us, settled=True)
         drive.tick(step.now_us, settled=True)
-        drive.settle()
     return found_deployed(drive)
 
 
@@ -210,6 +219,6 @@ def loaded(folder: Path, load: Callable[[Settings], None], now_us: int) -> list[
     load(settings)
     log = open_engine(settings).read_log()
     try:
-        return [Step(now_us, row.entries) for row in log.rows(0, log.end())]
+        return [Step(now_us, row.entries, []) for row in log.rows(0, log.end())]
     finally:
         log.close()

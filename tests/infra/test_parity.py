@@ -81,5 +81,6 @@ def test_both_engines_make_the_same_of_the_same_events(
     steps, expected = compared.of(profile)
     found = deployed(drive, steps)
     assert drive.errors == []
-    assert not differences(expected, found, ("embedded", "deployed"))
+    different = differences(expected, found, ("embedded", "deployed"))
+    assert not different, f"\n{different}"
     assert found.sizes() == expected.sizes()
