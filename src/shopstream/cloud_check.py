@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from shopstream.domain.landing import arrival_hour
+from shopstream.cloud_bronze import Lines, judged
 from shopstream.engine import open_aws_engine
 from shopstream.errors import ConfigError, DataDirError
 from shopstream.events import TOPICS
 from shopstream.flows.history import NUMBER_CHARS, lines_of, mark_of, record_hash
 from shopstream.flows.orders import line_count
 from shopstream.flows.records import RECEIVED, ledger_rows
-from shopstream.flows.work import ACCEPTED, DUPLICATE, QUARANTINED, STORED
+from shopstream.flows.work import QUARANTINED, STORED
 from shopstream.ledger import Cells, Held, TopicCounts, add_up, made_from, reasons
 from shopstream.ports import Items
 from shopstream.settings import Settings
@@ -41,7 +41,6 @@ _OFFERS = "offers/"
 """How the ledger's rows begin that are of no record, but of an event at which the rules failed."""
 _SEPARATOR = "\x1f"
 SECOND_US = 1_000_000
-DAY_US = 86_400 * SECOND_US
 
 
 class CloudCheck(Struct):
@@ -111,25 +110,9 @@ class _Offer(Struct, gc=False):
     offer_id: str
 
 
-class _Line(Struct, gc=False):
-    """What a line of bronze says of where it belongs."""
-
-    position: int
-    by_line: bool = False
-    lines: list[msgspec.Raw] = []
-
-
-class _Rejected(Struct, gc=False):
-    position: int
-    topic: str
-    units: int = 1
-
-
 _decode_own = msgspec.json.Decoder(_Own).decode
 _decode_order = msgspec.json.Decoder(_OwnOrder).decode
 _decode_offer = msgspec.json.Decoder(_Offer).decode
-_decode_line = msgspec.json.Decoder(_Line).decode
-_decode_rejected = msgspec.json.Decoder(_Rejected).decode
 
 
 class _Unknown(NamedTuple):
@@ -272,7 +255,7 @@ class _Checking:
 
     def _bronze(self) -> dict[str, Held]:
         landed = self._engine.landed()
-        found = _Lines()
+        found = Lines()
         for topic in (*TOPICS, "quarantine"):
             seen: set[int] = set()
             try:
@@ -289,29 +272,19 @@ class _Checking:
                 self._compare_day(topic, day, found, held)
         return {topic: one for topic, one in held.items() if one.expected or one.found}
 
-    def _compare_day(self, topic: str, day: str, found: "_Lines", held: dict[str, Held]) -> None:
-        """The lines of a day with the ledger's. Landing remembers no events: what is a duplicate
-        or conflict to the tables is accepted in bronze, and so may poison be.
-        """
-        accepted, rejected, poison = _judged(self._ledger.by_day.get(day, Counter()), topic)
-        lines, refused = found.accepted[topic, day], found.rejected[topic, day]
+    def _compare_day(self, topic: str, day: str, found: Lines, held: dict[str, Held]) -> None:
+        """The lines of a day with the ledger's."""
+        counted = found.of(topic, day, judged(self._ledger.by_day.get(day, Counter()), topic))
         total = held.setdefault(topic, Held())
-        total.expected += accepted + rejected
-        total.found += lines + refused
-        missing = accepted + rejected - lines - refused
-        # A record's events have positions that follow each other, over midnight, too.
-        tomorrow = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
-        early, late = found.early[topic, day], found.early[topic, tomorrow]
-        whole = -early <= missing <= late
-        if whole and -late <= lines - accepted <= poison + early:
+        total.expected += counted.expected
+        total.found += counted.found
+        if counted.adds_up:
             return
+        missing = counted.expected - counted.found
         if missing > 0 and day == self._today.isoformat() and self._fresh(self._newest_us):
             self.on_the_way.append(f"bronze: {missing:,} {topic} of today are not in S3 yet")
-            return
-        self.differences.append(
-            f"bronze: {topic} of {day}: {lines:,} accepted and {refused:,} rejected in S3;"
-            f" the ledger has {accepted:,} and {rejected:,}"
-        )
+        else:
+            self.differences.append(f"bronze: {topic} of {day}: {counted}")
 
     # --- offers -------------------------------------------------------------------------------
 
@@ -334,31 +307,6 @@ class _Checking:
         if lost:
             self.differences.append(f"archive: {lost:,} archived offers are not among the offers")
         return Held(len(archived) + made - missing, made)
-
-
-class _Lines:
-    """Lines of bronze by topic and day, in the ledger's units; `early` are those of a day's first
-    second.
-    """
-
-    def __init__(self) -> None:
-        self.accepted: Counter[tuple[str, str]] = Counter()
-        self.rejected: Counter[tuple[str, str]] = Counter()
-        self.early: Counter[tuple[str, str]] = Counter()
-
-    def add(self, topic: str, line: bytes) -> None:
-        if topic == "quarantine":
-            rejected = _decode_rejected(line)
-            place = (rejected.topic, _day_of(rejected.position))
-            position, units = rejected.position, rejected.units
-            self.rejected[place] += units
-        else:
-            taken = _decode_line(line)
-            place = (topic, _day_of(taken.position))
-            position, units = taken.position, len(taken.lines) if taken.by_line else 1
-            self.accepted[place] += units
-        if position % DAY_US < SECOND_US:
-            self.early[place] += units
 
 
 def check_cloud(settings: Settings, since: date | None = None) -> CloudCheck:
@@ -389,30 +337,9 @@ def _days(since: date, until: date) -> Iterator[str]:
         since += timedelta(days=1)
 
 
-def _judged(cells: Cells, topic: str) -> tuple[int, int, int]:
-    """A topic's units as bronze sees them: accepted, rejected, and those of poison, which may be
-    either.
-    """
-    accepted = rejected = poison = 0
-    for (of, _, outcome), units in cells.items():
-        kind, _, reason = outcome.partition(":")
-        if of != topic or kind not in (ACCEPTED, DUPLICATE, QUARANTINED):
-            continue
-        if kind != QUARANTINED or reason == "conflict":
-            accepted += units
-        else:
-            rejected += units
-        poison += units * (reason == "poison")
-    return accepted, rejected, poison
-
-
 def _mark(record: str) -> tuple[str, int]:
     """The hash and the stamp in an item's mark."""
     return record[NUMBER_CHARS:], int(record[:NUMBER_CHARS] or 0)
-
-
-def _day_of(at_us: int) -> str:
-    return arrival_hour(at_us)[:10]
 
 
 def _midnight_us(day: date) -> int:
