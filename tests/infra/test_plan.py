@@ -1,12 +1,15 @@
 """Both profiles against what people get wrong on AWS, and what starter must not cost."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.infra.planned import Planned, Resource
 from tests.infra.terraform import ROOT
+
+from shopstream.aws.alerting import REMEMBERED_S
 
 DAY_S = 86_400
 BATCH_MAX = 10  # messages that SQS gives at once
@@ -185,6 +188,12 @@ def test_a_stream_that_is_fallen_behind_is_told_long_before_it_forgets(plan: Pla
     ]
     assert len(watched) == len(streams_read(plan))
     assert all(a.values["threshold"] <= DAY_S * 1000 / 2 for a in watched)
+
+
+def test_an_alert_is_remembered_as_long_as_its_record_can_come_again(plan: Planned) -> None:
+    kept = [queue.values["message_retention_seconds"] for queue in queues(plan).values()]
+    kept += [stream.values["retention_period"] * 3600 for stream in plan.of("aws_kinesis_stream")]
+    assert 2 * max(kept) <= REMEMBERED_S  # in a queue, then among its dead letters
 
 
 # SNS.
@@ -476,6 +485,15 @@ def test_every_queue_of_what_was_given_up_is_watched(plan: Planned) -> None:
         if alarm.values["metric_name"] == "ApproximateNumberOfMessagesVisible"
     }
     assert watched == dead
+
+
+def test_the_runbook_says_what_to_do_about_every_alarm(plan: Planned) -> None:
+    runbook = (ROOT.parent / "docs" / "runbook.md").read_text("utf-8")
+    for alarm in plan.of("aws_cloudwatch_metric_alarm", "aws_cloudwatch_composite_alarm"):
+        name = alarm.values["alarm_name"].removeprefix("shopstream-")
+        kind = re.search(r"(write-throttles|iterator-age|[a-z]+)$", name)
+        assert kind
+        assert re.search(rf"`[^`]*-{kind[0]}`|`…-{kind[0]}`", runbook), name
 
 
 def test_names_begin_with_the_prefix(plan: Planned) -> None:
