@@ -1,10 +1,12 @@
 """`shopstream package lambda`: what is in the zip, that it is always the same, how it starts."""
 
+import fcntl
 import os
 import re
 import subprocess
 import sys
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -21,8 +23,16 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    """The zip for this Python on x86_64."""
-    return build(tmp_path_factory.mktemp("package") / "lambda.zip")
+    """The zip for this Python on x86_64, built once for all workers of a run."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    path = folder / "lambda.zip"
+    with (folder / "lambda.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            return build(path)
+    body = path.read_bytes()
+    return Package(path, len(body), sha256(body).hexdigest(), bytecode=True)
 
 
 def build(path: Path) -> Package:
