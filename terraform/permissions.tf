@@ -21,23 +21,23 @@ locals {
     resources = [local.bucket_arns["lake"]]
   }
   read_rules = { sid = "ReadRules", actions = ["s3:GetObject"], resources = ["${local.bucket_arns["lake"]}/config/rules.toml"] }
-  alert = {
-    sid       = "Alert"
-    actions   = ["sns:Publish"]
-    resources = [module.alerts.arn, module.invalid_orders.arn]
-  }
 
-  take_records = [
+  # Clicks may make orders, where one message is both, and orders purchases; stock comes with orders only.
+  taken = {
+    Ingestor       = { tables = ["alerts", "browsing_events", "ledger", "orders", "quarantine", "state"], topics = ["carts", "clicks", "orders", "quarantine"] }
+    OrderProcessor = { tables = ["alerts", "browsing_events", "ledger", "orders", "products", "quarantine", "state", "stock_levels"], topics = ["orders", "quarantine", "stock"] }
+  }
+  take_records = { for name, taken in local.taken : name => [
     { sid = "ReadHistory", actions = ["dynamodb:Query"], resources = [local.table_arns["browsing_events"]] },
     {
       sid       = "PutWhatIsNew" # a put that finds something there reads it
       actions   = ["dynamodb:GetItem", "dynamodb:PutItem"]
-      resources = [for name in ["alerts", "browsing_events", "ledger", "orders", "products", "quarantine", "state", "stock_levels"] : local.table_arns[name]]
+      resources = [for table in taken.tables : local.table_arns[table]]
     },
     {
       sid       = "PutWhatMayBeThere"
       actions   = ["dynamodb:BatchWriteItem"]
-      resources = [for name in ["quarantine", "users"] : local.table_arns[name]]
+      resources = [for table in ["quarantine", "users"] : local.table_arns[table]]
     },
     {
       sid       = "ReadLarge"
@@ -52,16 +52,16 @@ locals {
     {
       sid       = "Land"
       actions   = ["firehose:PutRecordBatch"]
-      resources = [for delivery in module.delivery : delivery.arn]
+      resources = [for topic in taken.topics : module.delivery[topic].arn]
     },
     {
       sid       = "NotifyOnce"
       actions   = ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
       resources = [local.table_arns["idempotency"]]
     },
-    local.alert,
+    { sid = "Alert", actions = ["sns:Publish"], resources = [module.alerts.arn, module.invalid_orders.arn] },
     local.find,
-  ]
+  ] }
 
   make_offers = [
     {
@@ -99,8 +99,8 @@ locals {
       },
       { sid = "ReadLarge", actions = ["s3:GetObject"], resources = ["${local.bucket_arns["lake"]}/items/*"] },
     ])
-    Ingestor       = local.take_records
-    OrderProcessor = local.take_records
+    Ingestor       = local.take_records.Ingestor
+    OrderProcessor = local.take_records.OrderProcessor
     OfferGenerator = local.make_offers
     CartWatcher = concat(local.make_offers, [
       { sid = "FindDueTimers", actions = ["dynamodb:Query"], resources = values(module.table["timers"].index_arns) },
@@ -151,7 +151,7 @@ locals {
         actions   = ["s3:GetBucketLocation", "s3:ListBucket"]
         resources = [for name in ["lake", "real-time-offers-archive", "results"] : local.bucket_arns[name]]
       },
-      local.alert,
+      { sid = "Alert", actions = ["sns:Publish"], resources = [module.alerts.arn] },
     ]
     Replay = [
       { sid = "ReadQuarantine", actions = ["dynamodb:Query"], resources = [local.table_arns["quarantine"]] },
