@@ -33,3 +33,24 @@ def test_amounts_of_eighteen_digits_are_exact(tmp_path: Path) -> None:
         "99999999999999.9999",
     ]
     assert str(amount[0]) == "99999999999999.9999"
+
+
+def test_the_most_of_the_dearest_that_may_be_bought_or_left_is_exact_too(tmp_path: Path) -> None:
+    """The largest quantity times the largest price: more digits than a 64-bit number has."""
+    settings = Settings(data_dir=tmp_path / "data")
+    log = open_engine(settings).write_log()
+    line = b'{"user_id":"v","product_id":"%b","quantity":1000000000,%b"timestamp":"2025-11-21T%bZ"}'
+    left = b'"unit_price":99999999999999.9999,'
+    bought = b'"event_type":"purchase","price":99999999999999.9999,'
+    carts = [line % (b"p", left, b"08:00:00"), line % (b"other", left, b"09:00:00")]
+    log.append(
+        [entry(*carts, topic="carts"), entry(line % (b"sold", bought, b"07:00:00"), topic="clicks")]
+    )
+    log.close()
+    land(settings)
+    assert build(settings).failed == []
+    with connect(settings.data_dir) as con:
+        (value,) = con.execute("SELECT value FROM gold_abandoned_items").fetchall()
+        rows = con.execute("SELECT product_id FROM gold_product_performance").fetchall()
+    assert str(value[0]) == "99999999999999999900000.0000"
+    assert ("sold",) in rows

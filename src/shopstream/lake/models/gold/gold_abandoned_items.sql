@@ -134,7 +134,7 @@ states AS (
 SELECT
     states.user_id AS customer_id, states.cart_id, states.product_id, states.name, states.category,
     CAST(states.quantity AS BIGINT) AS quantity, priced.unit_price,
-    CAST(CAST(states.quantity AS DECIMAL(18,0)) * priced.unit_price AS DECIMAL(38,4)) AS value,
+    CAST(CAST(states.quantity AS DECIMAL(19,0)) * priced.unit_price AS DECIMAL(38,4)) AS value,
     priced.currency, states.last_activity_at, as_of.latest AS as_of
 FROM states
 INNER JOIN as_of ON states.last_activity_at <= as_of.idle_since

@@ -24,7 +24,7 @@ purchases AS (
         clicks.user_id, clicks.product_id, clicks.timestamp, 'click' AS kind, '' AS source,
         clicks.event_id AS id, 0 AS line_no, 0 AS ordinal,
         CAST(
-            CAST(COALESCE(clicks.quantity, 1) AS DECIMAL(18,0)) * clicks.price AS DECIMAL(38,4)
+            CAST(COALESCE(clicks.quantity, 1) AS DECIMAL(19,0)) * clicks.price AS DECIMAL(38,4)
         ) AS amount,
         CASE WHEN clicks.price IS NOT NULL THEN clicks.currency END AS currency
     FROM silver_clicks AS clicks

@@ -25,7 +25,7 @@ activity AS (
         day, product_id, user_id, views, carts, purchases, purchases * units AS units,
         CASE
             WHEN purchases = 1
-                THEN CAST(CAST(units AS DECIMAL(18,0)) * price AS DECIMAL(38,4))
+                THEN CAST(CAST(units AS DECIMAL(19,0)) * price AS DECIMAL(38,4))
         END AS amount,
         CASE WHEN purchases = 1 AND price IS NOT NULL THEN currency END AS currency
     FROM clicks
