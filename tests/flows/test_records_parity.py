@@ -1,5 +1,6 @@
 """Records taken by processes that die come to what one processor makes of the same events."""
 
+import gzip
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tests.e2e.command import REES46, UCI, needs_data
 from tests.flows.cloud import Cloud
 from tests.flows.pipeline import (
     MINUTE_US,
@@ -26,6 +28,8 @@ from tests.flows.pipeline import (
 from shopstream.domain.landing import land
 from shopstream.domain.partition import split_by_key
 from shopstream.events import Entry, Order
+from shopstream.loader import load_files
+from shopstream.settings import Settings
 
 RULES = """
 [[rule]]
@@ -248,6 +252,33 @@ def test_a_loaded_history_makes_the_same_offers_however_it_is_cut(
         cloud.watch()
         assert cloud.offers() == local.offers()
         assert len(local.offers()) > 10
+
+
+@needs_data
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("path", "mapping"), [(REES46, "rees46"), (UCI, "uci_online_retail")], ids=["rees46", "uci"]
+)
+def test_real_files_come_to_the_same(tmp_path: Path, path: Path, mapping: str) -> None:
+    """Their first lines, in the entries in which `load` enters them."""
+    whole = path.read_bytes()
+    lines = (gzip.decompress(whole) if path.suffix == ".gz" else whole).splitlines(keepends=True)
+    (tmp_path / "part.csv").write_bytes(b"".join(lines[:3_001]))
+    load_files(Settings(data_dir=tmp_path / "local"), [tmp_path / "part.csv"], mapping)
+    bronze: Counter[bytes] = Counter()
+    with Pipeline(tmp_path / "local") as local, Cloud(tmp_path / "cloud") as cloud:
+        for row in local.log.read(0, events_max=1_000_000):
+            for arrival in row.entries:
+                arrival.watermark_us = arrival.watermark_us or row.watermark_us
+                cloud.now_us = local.now_us = arrival.received_us
+                cloud.give(arrival)
+                for _, part in split_by_key(arrival):
+                    for landed in land(part, 0, cloud.config.limits).lines.values():
+                        bronze.update(_placeless(landed))
+        local.process_all()
+        local.idle(last=True)
+        cloud.watch()
+        _same(local, cloud, bronze)
 
 
 def _cut(events: list[Any], random: Random) -> Iterator[list[Any]]:
