@@ -230,6 +230,23 @@ def test_a_build_that_runs_out_of_time_is_gone_on_with_whatever_the_next_asks_fo
     assert place.memory.open_build() is None
 
 
+def test_a_build_that_was_left_long_ago_is_begun_anew_and_leaves_nothing_behind(
+    place: Place,
+) -> None:
+    place.models = CompiledLake(
+        models={"silver_carts": LAKE.models["silver_carts"]}, sources=LAKE.sources
+    )
+    place.time_left_s = lambda: 900.0 if len(place.paper.sql) < 4 else 0.0
+    assert not place.build().finished
+    place.time_left_s = lambda: 900.0
+    place.now_us += 2 * 86_400_000_000
+    assert modes(place.build()) == {"silver_carts": "full"}
+    said = "\n".join(place.paper.sql)
+    staged = set(re.findall(r'CREATE TABLE "\w+"\."(staged\w+)"', said))
+    assert staged <= set(re.findall(r"DROP TABLE IF EXISTS `\w+`\.`(\w+)`", said))
+    assert len(staged) > 3  # those of one build
+
+
 def test_two_builders_do_not_build_at_once_and_a_dead_one_stands_in_nobodys_way(
     place: Place,
 ) -> None:

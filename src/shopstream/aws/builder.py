@@ -27,7 +27,7 @@ from shopstream.aws.build_memory import (
     OpenBuild,
     TableState,
 )
-from shopstream.aws.table_build import Made, Site, Statements, TableBuild
+from shopstream.aws.table_build import STAGED, Made, Site, Statements, TableBuild
 from shopstream.errors import Busy, ConfigError
 from shopstream.lake import statements as sql
 from shopstream.lake.compiled import TALLIED, CompiledModel, load_compiled
@@ -43,6 +43,8 @@ WATCHED = ("silver_clicks", "silver_carts", "silver_order_lines")
 """Their events make offers; so the days in which they changed are looked into in the archive."""
 WATCHED_US = 2 * 86_400 * 1_000_000
 CLAIM_SPARE_US = 60 * 1_000_000
+STALE_US = 86_400 * 1_000_000
+"""A build that was left so long ago is begun anew."""
 TEND_AFTER = 24
 """After so many publishes a table's files are put together."""
 
@@ -155,12 +157,26 @@ class _Build:
         self._site, self._landings, self._dry = site, landings, dry
         self._models = site.lake.models
         self._states = site.memory.tables()
-        self._open = (None if dry else site.memory.open_build()) or self._begin(wanted)
+        left = None if dry else site.memory.open_build()
+        if left is not None and self._is_stale(left):
+            # What it staged is taken away with what this one stages.
+            staged = {f"{STAGED}{left.number}:{k}": v for k, v in left.started.items()}
+            self._open = self._begin(wanted)
+            self._open.started = {k: v for k, v in staged.items() if v.startswith("staged_")}
+        else:
+            self._open = left or self._begin(wanted)
         asked = self._open.asked
         self._wanted = Wanted(asked.full, tuple(asked.select), asked.since, asked.until)
         self._chosen = selected(self._models, self._wanted.select)
         self._statements = Statements(site, self._open)
         self._first_days: dict[str, str] = {}
+
+    def _is_stale(self, left: OpenBuild) -> bool:
+        """Whether a build that isn't done is too old to go on with: its tables or queries may be
+        unknown by now.
+        """
+        unknown = {name.removesuffix("+") for name in left.asked.select} - self._models.keys()
+        return bool(unknown) or self._site.now_us() - left.began_us > STALE_US
 
     def _begin(self, wanted: Wanted) -> OpenBuild:
         last = self._site.memory.last()
