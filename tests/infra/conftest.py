@@ -19,6 +19,8 @@ from tests.infra.planned import Planned, planned
 from tests.infra.terraform import PROFILES, ROOT, Stack, Unavailable
 
 ZIPPED = b"PK\x05\x06" + bytes(18)  # an empty archive
+TAKES_S_MAX = 3_600
+"""Of a test, waiting for its stack included: on a busy machine that alone takes minutes."""
 _ORDER = {"test_parity": 0, "test_rights": 2, "test_removal": 3}
 """First what wants empty tables, last what looks back on the others; between them all others."""
 
@@ -146,4 +148,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
         if "profile" in params:
             item.add_marker(pytest.mark.xdist_group(params["profile"]))
+            item.add_marker(pytest.mark.timeout(TAKES_S_MAX))
     items.sort(key=lambda item: _ORDER.get(item.path.stem, 1))

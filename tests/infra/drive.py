@@ -63,9 +63,9 @@ class Drive:
 
     def get(self, path: str) -> Answer:
         """A reader's look-up."""
-        return self.request(Request("GET", path, headers=self._credentials("read")))
+        return self.request(Request("GET", path, headers=self.credentials("read")))
 
-    def _credentials(self, kind: Literal["read", "write"]) -> dict[str, str]:
+    def credentials(self, kind: Literal["read", "write"]) -> dict[str, str]:
         """Those of a key. Both are made when one is first needed, as `shopstream keys add` does:
         a collector that runs takes up a new one only after a while.
         """
@@ -83,7 +83,7 @@ class Drive:
 
     def post(self, topic: str, *events: Any, **headers: str) -> Answer:
         """Events to `/v1/events/{topic}`."""
-        kind = {"content-type": "application/json"} | self._credentials("write") | headers
+        kind = {"content-type": "application/json"} | self.credentials("write") | headers
         body = json.dumps(list(events)).encode()
         return self.request(Request("POST", f"/v1/events/{topic}", body, kind))
 

@@ -190,6 +190,40 @@ def test_large_and_invalid_orders_are_told_once_to_who_wants_to_know(
     assert len({row["order_id"] for row in landed_of(drive, "orders", customer)}) == 2
 
 
+def test_a_segment_message_of_an_order_is_a_click_and_an_order(drive: Drive) -> None:
+    user, order_id = somebody(), somebody("o")
+    product = {"product_id": "p1", "price": 5, "quantity": 1}
+    message = {
+        "type": "track",
+        "event": "Order Completed",
+        "userId": user,
+        "messageId": somebody("m"),
+        "timestamp": ago(minutes=1),
+        "properties": {
+            "order_id": order_id,
+            "total": 2_000,
+            "currency": "EUR",
+            "products": [product | {"price": 2_000}],
+        },
+    }
+    headers = {"content-type": "application/json"} | drive.credentials("write")
+    body = json.dumps(message).encode()
+    assert drive.request(Request("POST", "/v1/track", body, headers)).status == 200
+    drive.settle()
+    assert drive.get(f"/v1/orders/{order_id}").status == 200
+    assert clicks_of(drive, user) == 1
+
+
+def test_stock_that_runs_low_is_told(drive: Drive, told: Any) -> None:
+    low, product = told("alerts", "low_stock"), somebody("product")
+    known = {"product_id": product, "reorder_level": 5}
+    for on_hand in (9, 4):
+        drive.post("stock", known | {"stock_on_hand": on_hand, "timestamp": ago(minutes=on_hand)})
+        drive.settle()
+    (alert,) = low()
+    assert product in json.dumps(alert)
+
+
 def test_an_order_too_large_for_the_queue_goes_by_way_of_the_lake(drive: Drive) -> None:
     customer = somebody("customer")
     noise = "".join(uuid4().hex for _ in range(20_000))
