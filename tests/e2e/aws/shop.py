@@ -161,8 +161,10 @@ class AwsShop:
         settings = engine.settings
         ingestor = Ingestor(engine, self.alerts.append)
         for queue in (self.names.queue("clicks"), self.names.queue("orders")):
-            for message in self.messages(queue):
-                ingestor.settle(ingestor.take(message))
+            taken = [r for message in self.messages(queue) for r in ingestor.take(message)]
+            ingestor.deliver(taken)
+            for recorded in taken:
+                ingestor.settle(recorded)
         items, config, rules = engine.tables(), flow_config(settings, 0, 1), engine.rules()
         chunks: dict[str, list[tuple[str, bytes]]] = {}
         for pk, sk, item in items.scan("browsing_events"):
