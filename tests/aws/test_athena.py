@@ -298,6 +298,11 @@ def test_tables_are_listed_with_what_the_last_build_made_of_them(engine: AwsEngi
     assert found["gold_funnel"]["rows"] == 42
     assert "bronze_clicks" in found
     assert "gold_traffic" not in found  # it was not built yet
+    glue, database = engine.clients.glue, engine.names.database
+    glue.create_database(DatabaseInput={"Name": database})
+    glue.create_table(DatabaseName=database, TableInput={"Name": "gold_traffic"})
+    found = {row["table"]: row for row in json.loads(run("tables", "--format", "json"))}
+    assert found["gold_traffic"]["rows"] is None  # a Spark job made it
     described = json.loads(run("describe", "gold_funnel", "--format", "json"))
     assert (described["rows"], described["table"]) == (42, "gold_funnel")
     landed = json.loads(run("describe", "bronze_orders", "--format", "json"))

@@ -14,6 +14,7 @@ from shopstream.ask.tables import Described, Table
 from shopstream.ask.trino_guard import judge_trino
 from shopstream.aws.athena import Athena, Column, NotInTime, QueryFailed
 from shopstream.aws.build_memory import BuildMemory, TableState
+from shopstream.aws.clients import asked
 from shopstream.errors import SqlError
 from shopstream.lake.compiled import TALLY
 from shopstream.lake.landed_tables import LandedTable, landed_tables
@@ -70,7 +71,7 @@ class Asker:
     """Asks one deployment."""
 
     def __init__(self, engine: AwsEngine) -> None:
-        self._settings = engine.settings
+        self._settings, self._clients = engine.settings, engine.clients
         self._athena = Athena(engine.clients, engine.names.workgroup, engine.names.database)
         self._memory = BuildMemory(engine.tables())
 
@@ -100,7 +101,9 @@ class Asker:
         return AthenaAnswer(self._athena, execution, columns, text=not place.endswith(".csv"))
 
     def tables(self) -> list[Table]:
-        """All tables that there are to ask: gold, silver, and what landed."""
+        """All tables that there are to ask: gold, silver, and what landed. Those that a Spark job
+        makes have no rows here.
+        """
         states = self._memory.tables()
         found = [_table(model, states.get(name)) for name, model in load_models().items()]
         tally = load_sources()[TALLY]
@@ -109,9 +112,22 @@ class Asker:
             _table_of(name, "bronze", table.description, None)
             for name, table in landed_tables().items()
         ]
-        built = [t for t in found if t.built_at is not None or t.table in landed_tables()]
+        # What the Spark job makes, only the catalog knows.
+        there = self._in_catalog() | {*landed_tables()}
+        built = [t for t in found if t.built_at is not None or t.table in there]
         order = {"gold": 0, "silver": 1, "bronze": 2}
         return sorted(built, key=lambda t: (order[t.layer], t.table))
+
+    def _in_catalog(self) -> set[str]:
+        glue = self._clients.glue
+        with asked(f"list the tables of {self._athena.database} (glue:GetTables)"):
+            try:
+                pages = glue.get_paginator("get_tables").paginate(
+                    DatabaseName=self._athena.database
+                )
+                return {table["Name"] for page in pages for table in page["TableList"]}
+            except glue.exceptions.EntityNotFoundException:
+                return set()
 
     def describe(self, name: str) -> Described:
         """A table's columns and meaning. Raises SqlError for one that isn't there."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_firehose import FirehoseClient
+    from mypy_boto3_glue import GlueClient
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
@@ -130,6 +131,11 @@ class Clients:
     @cached_property
     def athena(self) -> AthenaClient:
         client: AthenaClient = self._client("athena")
+        return client
+
+    @cached_property
+    def glue(self) -> GlueClient:
+        client: GlueClient = self._client("glue")
         return client
 
     @cached_property
