@@ -7,6 +7,7 @@ costs a connection and a thread: half of its time.
 import io
 import socketserver
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from typing import IO, Any
 from urllib.parse import unquote
@@ -113,10 +114,14 @@ def _answer(application: Application, environ: dict[str, Any]) -> bytes:
     def start(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
         said[:] = [status, headers]
 
-    result = application(environ, start)
-    body = b"".join(result)
-    if close := getattr(result, "close", None):
-        close()
+    try:
+        result = application(environ, start)
+        body = b"".join(result)
+        if close := getattr(result, "close", None):
+            close()
+    except Exception:  # noqa: BLE001  # what the emulator lacks: the caller is told
+        traceback.print_exc()
+        said[:], body = ["500 Internal Server Error", []], b"the emulator failed"
     status, headers = said
     lengths = [value for name, value in headers if name.lower() == "content-length"]
     head = [f"HTTP/1.1 {status}"]

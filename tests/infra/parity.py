@@ -26,8 +26,8 @@ from shopstream.simulator.shop import Simulated, simulate
 
 TOPICS = ("clicks", "carts", "orders", "stock")
 BRONZE = (*TOPICS, "quarantine")
-RECORDS_AT_ONCE = 400
-"""The emulator's queues become slow over a thousand messages."""
+RECORDS_AT_ONCE = 100
+"""The time of the emulator's queues for a message grows with how many they hold."""
 _DIFFERENCES_SHOWN = 8
 
 _encode = msgspec.json.Encoder(order="sorted").encode
