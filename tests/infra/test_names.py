@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
 from tests.infra.emulator import ACCOUNT
 from tests.infra.planned import Planned
 
 from shopstream.aws.names import BRONZE_TOPICS, DUE_INDEX, FUNCTIONS, TABLES, Names
 
 NAMES = Names("shopstream", ACCOUNT)
-pytestmark = pytest.mark.xdist_group("plan")
 
 
 def named(plan: Planned, type: str, attribute: str = "name") -> set[str]:

@@ -13,7 +13,6 @@ from shopstream.aws.alerting import REMEMBERED_S
 
 DAY_S = 86_400
 BATCH_MAX = 10  # messages that SQS gives at once
-pytestmark = pytest.mark.xdist_group("plan")  # each profile is worked out once
 
 
 def one_of(resource: Resource, block: str) -> Any:
