@@ -1,6 +1,6 @@
 """The emulator's program, started as a process: `python -m tests.infra.emulated PROGRAM HOST PORT`.
 
-Loads the program for its changes to moto and serves what it would, after three more changes that
+Loads the program for its changes to moto and serves what it would, after some more changes that
 alter no answer: a query looks at one partition and not at the sorted whole table, what depends on
 no request is found out once, and a function that AWS would invoke by itself (for a rule of
 EventBridge, say) is written down for the test's own driver, a line of JSON each, instead of being
@@ -50,6 +50,13 @@ def _find_out_once() -> None:
     DomainDispatcherApplication.get_backend_for_host = of_host  # type: ignore[method-assign]
 
 
+def _let_delete_markers_go() -> None:
+    """Emptying a bucket with versions also deletes the marks of what was deleted before."""
+    from moto.s3.models import FakeDeleteMarker
+
+    FakeDeleteMarker.dispose = lambda *_: None  # type: ignore[attr-defined]
+
+
 def _write_down_invocations(path: Path) -> None:
     from moto.awslambda.models import LambdaFunction
 
@@ -72,6 +79,7 @@ def _main() -> None:
     spec.loader.exec_module(module)
     _look_at_one_partition()
     _find_out_once()
+    _let_delete_markers_go()
     if path := os.environ.get(INVOCATIONS):
         _write_down_invocations(Path(path))
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
