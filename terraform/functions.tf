@@ -125,7 +125,8 @@ locals {
       function    = "LakeBuilder"
       description = "What has landed becomes silver and gold."
       every       = var.build_schedule
-      enabled     = var.builds == "athena"
+      # The Spark job has no count of what landed: the one table that is made of it is Athena's.
+      input = var.builds == "athena" ? null : { select = ["gold_data_quality"] }
     }
     cart-processor = {
       function    = "CartProcessor"
@@ -156,7 +157,7 @@ module "schedule" {
   description     = each.value.description
   every           = try(each.value.every, null)
   pattern         = try(each.value.pattern, null)
-  enabled         = try(each.value.enabled, true)
+  input           = try(each.value.input, null)
   event_age_max_s = try(each.value.event_age, 3600)
   function_name   = module.function[each.value.function].name
   function_arn    = module.function[each.value.function].arn

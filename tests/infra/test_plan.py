@@ -411,6 +411,16 @@ def test_no_crawler_runs_by_itself_in_starter(plan: Planned) -> None:
         assert all(crawler.values["schedule"] is None for crawler in crawlers)
 
 
+def test_every_table_is_built_by_somebody(plan: Planned) -> None:
+    targets = {target.values["rule"]: target for target in plan.of("aws_cloudwatch_event_target")}
+    asked = next(t.values["input"] for rule, t in targets.items() if rule.endswith("-lake-builder"))
+    if plan.profile == "scale":
+        assert json.loads(asked) == {"select": ["gold_data_quality"]}  # all others are the job's
+        assert plan.of("aws_glue_job")
+    else:
+        assert asked is None
+
+
 def test_no_function_is_kept_warm_or_in_a_network_that_costs(plan: Planned) -> None:
     for function in plan.of("aws_lambda_function"):
         assert not function.values["vpc_config"]

@@ -5,13 +5,13 @@ resource "aws_cloudwatch_event_rule" "this" {
   description         = var.description
   schedule_expression = var.every
   event_pattern       = var.pattern == null ? null : jsonencode(var.pattern)
-  state               = var.enabled ? "ENABLED" : "DISABLED"
 }
 
 resource "aws_cloudwatch_event_target" "this" {
   rule      = aws_cloudwatch_event_rule.this.name
   target_id = "function"
   arn       = var.function_arn
+  input     = var.input == null ? null : jsonencode(var.input)
 
   # EventBridge's own default would try for a day: by then a scheduled run has no meaning any more.
   retry_policy {

@@ -40,10 +40,15 @@ variable "pattern" {
   }
 }
 
-variable "enabled" {
-  description = "Whether the rule is on."
-  type        = bool
-  default     = true
+variable "input" {
+  description = "What the function is called with; null for the event itself."
+  type        = any
+  default     = null
+
+  validation {
+    condition     = var.input == null || var.every != null
+    error_message = "input: only for a rule with times; a rule with a pattern hands on what happened."
+  }
 }
 
 variable "function_name" {
