@@ -143,7 +143,9 @@ def profile(request: pytest.FixtureRequest, stacks: Stacks) -> str:
 @pytest.fixture
 def drive(profile: str, stacks: Stacks) -> Drive:
     """The applied stack of a profile, whatever the tests before left in it."""
-    return stacks.begin(profile).drive()
+    found = stacks.begin(profile).drive()
+    found.begin_anew()
+    return found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

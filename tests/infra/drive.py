@@ -56,6 +56,13 @@ class Drive:
         lines = self.outputs["environment"].splitlines()
         return dict(line.removeprefix("export ").split("=", 1) for line in lines)
 
+    def begin_anew(self) -> None:
+        """Functions know what time it is, nothing is to fail, and what failed is forgotten."""
+        self.set_clock(None)
+        self.faults.clear()
+        self.errors.clear()
+        self.given_up.clear()
+
     def close(self) -> None:
         self.functions.close()
 
