@@ -19,7 +19,7 @@ test: $(VENV)/.dev ## run all tests, the slow ones and a sample of the faults in
 	$(BIN)/pytest tests/models/engines
 
 test-aws: $(VENV)/.dev ## apply Terraform to an emulator of AWS and drive the deployed code (needs terraform)
-	$(BIN)/pytest tests/infra -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest tests/infra -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 # They want other libraries than the package does: an environment of their own.
 checkov: .venv-checkov/.done ## install checkov and parliament, which `make test-aws` then has look at terraform/
