@@ -1,5 +1,13 @@
 """What holds for all tests."""
 
+from hypothesis import HealthCheck, settings
+
+# How long an example takes is the machine's matter: busy with other tests, it fails none of them.
+settings.register_profile(
+    "any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any_machine")
+
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Binary values are named by their argument: gzip writes the time into its bytes, and workers

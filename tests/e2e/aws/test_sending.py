@@ -118,12 +118,19 @@ def test_ctrl_c_ends_it_with_130_and_says_what_was_sent(shop: AwsShop) -> None:
     url = shop.queue("watched")
     words = ["simulate", "orders", "--to", "sqs://watched", "--count", "0", "--rate", "10"]
     process = subprocess.Popen(
-        [*COMMAND, *words], stderr=subprocess.PIPE, text=True, env=shop.environ
+        [*COMMAND, *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=shop.environ,
+        # Tests that a shell runs in the background are deaf to Ctrl-C, and so would this be.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    with process:
+    try:
         wait_for_messages(shop, url)
         os.kill(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "interrupted: sent " in said
 
