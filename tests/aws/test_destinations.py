@@ -183,9 +183,11 @@ def test_stock_travels_beside_orders_in_the_envelope_and_clicks_do_not() -> None
 def test_somebody_elses_stream_gets_every_topic_named_when_it_is_a_shop() -> None:
     service = Service()
     with service.open("kinesis://theirs", name_topics=True) as stream:
-        stream.send("carts", [b'{"user_id":"u1"}'])
+        stream.send("carts", [b'{"user_id":"u1","n":%d}' % n for n in range(3)])
     ((_, body),) = service.taken
-    assert json.loads(body) == {"topic": "carts", "user_id": "u1"}
+    assert [json.loads(line) for line in body.splitlines()] == [
+        {"topic": "carts", "user_id": "u1", "n": n} for n in range(3)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,13 @@ class Carries(NamedTuple):
     beside: str
     name_topics: bool
 
+    def line(self, topic: str, one: Keyed) -> Keyed:
+        """One event as it is sent, alone or among lines: where it must, it names its topic."""
+        return one._replace(body=as_line(topic, one.body, name_topics=self.name_topics))
+
     def body(self, topic: str, one: Keyed) -> bytes:
-        """The bytes to send. Raises SourceError for a topic that goes another way."""
-        if not self.topic:
-            return as_line(topic, one.body, name_topics=self.name_topics)
-        if topic == self.topic:
+        """The bytes to send of lines. Raises SourceError for a topic that goes another way."""
+        if self.topic in ("", topic):
             return one.body
         if topic != self.beside:
             raise SourceError(

@@ -117,7 +117,8 @@ class KinesisDestination(Destination):
 
     def _deliver(self, topic: str, events: list[Keyed]) -> None:
         parcels = []
-        for one in as_lines(events, KINESIS_RECORD_BYTES_MAX):
+        lines = [self._carries.line(topic, one) for one in events]
+        for one in as_lines(lines, KINESIS_RECORD_BYTES_MAX):
             body = self._carries.body(topic, one)
             size = len(body) + len(one.key)
             if size > KINESIS_RECORD_BYTES_MAX:
@@ -165,7 +166,7 @@ class SqsDestination(Destination):
 
     def _deliver(self, topic: str, events: list[Keyed]) -> None:
         parcels = []
-        for one in events:
+        for one in (self._carries.line(topic, event) for event in events):
             text = self._text(topic, one)
             size = len(text.encode())
             if not text:
