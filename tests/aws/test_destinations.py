@@ -11,10 +11,12 @@ import pytest
 from tests.aws.answering import SUBSETS, answer, by_turns, no_aws, refuse
 
 from shopstream.aws.destinations import Destination, open_destination
+from shopstream.aws.engine import AwsEngine
 from shopstream.aws.names import Names
 from shopstream.aws.pipeline import Pipeline
 from shopstream.aws.wire import from_text
 from shopstream.errors import AwsError, ConfigError, SourceError
+from shopstream.settings import Settings
 
 MIB = 1024 * 1024
 NAMES = Names("shopstream", "123456789012")
@@ -190,18 +192,43 @@ def test_somebody_elses_stream_gets_every_topic_named_when_it_is_a_shop() -> Non
     ]
 
 
-@pytest.mark.parametrize(
-    ("to", "said"),
-    [
-        ("sqs://", "wanted sqs://QUEUE"),
-        ("kinesis://", "wanted kinesis://STREAM"),
-        ("s3:///", "wanted s3://BUCKET/PREFIX"),
-        ("firehose://shopstream-bronze-orders", "bronze is landed by it"),
-    ],
-)
-def test_an_address_that_is_none_says_what_was_wanted(to: str, said: str) -> None:
-    with pytest.raises((SourceError, ConfigError), match=said):
-        Service().open(to)
+OTHERS = "999988887777"
+
+
+def test_an_arn_is_asked_for_whole_so_that_nobodys_namesake_is_sent_to() -> None:
+    service, clients = Service(), no_aws()
+    found = answer(clients.sqs, "GetQueueUrl", lambda _: {"QueueUrl": "https://theirs"})
+    service.open(f"sqs://arn:aws:sqs:eu-central-1:{OTHERS}:shopstream-orders.fifo").close()
+    assert found == [{"QueueName": "shopstream-orders.fifo", "QueueOwnerAWSAccountId": OTHERS}]
+    stream = f"arn:aws:kinesis:eu-central-1:{OTHERS}:stream/theirs"
+    put = answer(clients.kinesis, "PutRecords", service.put_records)
+    with service.open(f"kinesis://{stream}") as opened:
+        opened.send("clicks", [click(1, "u1")])
+    assert [(one.get("StreamARN"), one.get("StreamName")) for one in put] == [(stream, None)]
+
+
+def test_a_region_in_the_address_is_where_it_is_sent() -> None:
+    clients = no_aws()
+    assert clients.in_region("eu-central-1") is clients.in_region("") is clients
+    assert clients.in_region("us-west-2").sqs.meta.region_name == "us-west-2"
+
+
+def test_a_delivery_stream_of_another_account_is_refused() -> None:
+    with pytest.raises(SourceError, match=r"of its own account alone, .* are of 123456789012"):
+        Service().open(f"firehose://arn:aws:firehose:eu-central-1:{OTHERS}:deliverystream/theirs")
+
+
+def test_bronzes_own_delivery_streams_take_nothing() -> None:
+    with pytest.raises(ConfigError, match="bronze is landed by it"):
+        Service().open("firehose://shopstream-bronze-orders")
+
+
+def test_an_address_is_looked_at_before_anybody_is_asked_for_credentials() -> None:
+    engine = AwsEngine(Settings(engine="aws"), no_aws())
+    asked = answer(no_aws().sts, "GetCallerIdentity", lambda _: refuse("AccessDenied"))
+    with pytest.raises(SourceError, match="wanted sqs://QUEUE"):
+        engine.destination("sqs://")
+    assert asked == []
 
 
 def test_calls_run_side_by_side_but_not_before_those_they_share_a_key_with() -> None:

@@ -122,6 +122,12 @@ def test_an_unknown_option_is_exit_code_2() -> None:
     assert "--demo" in run.stderr
 
 
+def test_a_value_that_is_none_of_those_allowed_is_told_plainly() -> None:
+    done = shopstream("status", "--engine", "moon")
+    assert done.returncode == 2
+    assert "Invalid value for '--engine': 'moon' is not one of 'local', 'aws'" in done.stderr
+
+
 def test_a_schema_is_json_schema() -> None:
     schema = json.loads(shopstream("schema", "orders").stdout)
     assert schema["required"] == ["order_id", "lines", "currency", "status", "timestamp"]

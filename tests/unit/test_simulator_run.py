@@ -100,6 +100,27 @@ def test_a_file_gets_a_line_for_each_event(
     assert bodies[0] == bodies[1]
 
 
+@pytest.mark.parametrize(
+    "to", ["arn:aws:sqs:eu-central-1:123456789012:q", "kafka://x", "s3:/b", "localhost:8080"]
+)
+def test_what_looks_like_an_address_but_is_none_is_refused_and_makes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match=r"wanted http://HOST:PORT, kinesis://STREAM, .*a file"):
+        run_simulation(Settings(), "clicks", count=1, to=to)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_may_have_a_colon_in_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_simulation(Settings(), "clicks", count=1, to="./day:1.ndjson")
+    run_simulation(Settings(), "clicks", count=1, to="C:day.ndjson")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["C:day.ndjson", "day:1.ndjson"]
+
+
 def test_lines_of_a_whole_shop_name_their_topic(capfdbinary: Any) -> None:
     report = run_simulation(Settings(), "shop", count=2_000, to="-")
     lines = capfdbinary.readouterr().out.splitlines()

@@ -149,6 +149,14 @@ class Clients:
         with asked("who am I (sts:GetCallerIdentity)"):
             return self.sts.get_caller_identity()["Account"]
 
+    def in_region(self, region: str) -> Clients:
+        """Clients with the same credentials in another region; "" is that of these."""
+        if region in ("", self._region or self.session.get_config_variable("region")):
+            return self
+        other = Clients(region=region, endpoint=self._endpoint, tries_max=self._tries_max)
+        other.session = self.session
+        return other
+
     def arn(self, client: Any, service: str, account: str, name: str) -> str:
         """The ARN of something in the region of `client`."""
         meta = client.meta

@@ -1,8 +1,8 @@
 """Where `simulate --to` sends on AWS: raw events as anybody's AWS SDK would send them.
 
-`kinesis://STREAM`, `sqs://QUEUE` (a name, a URL or an ARN), `firehose://STREAM` and
-`s3://BUCKET/PREFIX`. Calls are cut at the service's limits; what a call refuses is sent again with
-jitter; several calls are under way at once, but none with a user of whom earlier events are.
+`kinesis://STREAM`, `sqs://QUEUE`, `firehose://STREAM` and `s3://BUCKET/PREFIX`; see `addresses`.
+Calls are cut at the service's limits; what a call refuses is sent again with jitter; several calls
+are under way at once, but none with a user of whom earlier events are.
 """
 
 import re
@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from gzip import compress
 from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
 
+from shopstream.aws.addresses import Address, read_address
 from shopstream.aws.carrying import Carries, Keyed, as_line, as_lines, carries
 from shopstream.aws.clients import Clients, asked
 from shopstream.aws.delivery import CALL_LIMITS, RECORD_BYTES_MAX
@@ -105,15 +106,16 @@ class KinesisDestination(Destination):
     def __init__(
         self,
         clients: Clients,
-        stream: str,
+        stream: Address,
         found: Carries,
         *,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        super().__init__(clients, stream, sleep)
+        super().__init__(clients, stream.name, sleep)
         self._carries = found
-        with asked(f"find the stream {stream}"):
-            clients.kinesis.describe_stream_summary(StreamName=stream)
+        self._stream: Any = {"StreamARN": stream.arn} if stream.arn else {"StreamName": stream.name}
+        with asked(f"find the stream {self._name}"):
+            clients.kinesis.describe_stream_summary(**self._stream)
 
     def _deliver(self, topic: str, events: list[Keyed]) -> None:
         parcels = []
@@ -128,8 +130,8 @@ class KinesisDestination(Destination):
 
         def put(records: list[Keyed]) -> Iterator[int]:
             answer = self._clients.kinesis.put_records(
-                StreamName=self._name,
                 Records=[{"Data": r.body, "PartitionKey": r.key} for r in records],
+                **self._stream,
             )
             if answer["FailedRecordCount"]:
                 for n, one in enumerate(answer["Records"]):
@@ -147,18 +149,16 @@ class SqsDestination(Destination):
     def __init__(
         self,
         clients: Clients,
-        queue: str,
+        queue: Address,
         found: Carries,
         *,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        super().__init__(clients, queue.rpartition("/")[2], sleep)
+        super().__init__(clients, queue.name, sleep)
         self._carries = found
-        self._fifo = queue.endswith(".fifo")
+        self._fifo = queue.name.endswith(".fifo")
         with asked(f"find the queue {self._name}"):
-            self._url = (
-                queue if "://" in queue else clients.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-            )
+            self._url = queue.place if "://" in queue.place else _url(clients, queue)
             said = clients.sqs.get_queue_attributes(
                 QueueUrl=self._url, AttributeNames=["MaximumMessageSize"]
             )
@@ -297,38 +297,40 @@ def open_destination(
     """The destination that `to` names. Raises SourceError for one that is no such address, AwsError
     when it isn't there or may not be used.
     """
-    scheme, _, place = to.partition("://")
-    wanted = {
-        "kinesis": "kinesis://STREAM",
-        "sqs": "sqs://QUEUE",
-        "firehose": "firehose://STREAM",
-        "s3": "s3://BUCKET/PREFIX",
-    }[scheme]
-    place = _name_in(place, scheme)
-    if not place.strip("/"):
-        raise SourceError(f"{to}: wanted {wanted}")
-    if scheme == "s3":
-        return S3Destination(clients, place, name_topics=name_topics)
-    if scheme == "firehose":
-        if place.startswith(names.delivery("")):
-            raise ConfigError(
-                f"{to}: bronze is landed by it, and events sent past the functions would be in no"
-                f" table; use sqs://{names.queue('clicks')}, or `--engine aws` without --to"
-            )
-        return FirehoseDestination(clients, place, name_topics=name_topics)
-    found = carries(names, place.rpartition("/")[2], name_topics=name_topics)
-    if scheme == "kinesis":
-        return KinesisDestination(clients, place, found)
-    return SqsDestination(clients, place, found)
+    address = read_address(to)
+    clients = clients.in_region(address.region)
+    if address.service == "s3":
+        return S3Destination(clients, address.place, name_topics=name_topics)
+    if address.service == "firehose":
+        _ensure_may_take(clients, names, to, address)
+        return FirehoseDestination(clients, address.name, name_topics=name_topics)
+    found = carries(names, address.name, name_topics=name_topics)
+    if address.service == "kinesis":
+        return KinesisDestination(clients, address, found)
+    return SqsDestination(clients, address, found)
 
 
-def _name_in(place: str, scheme: str) -> str:
-    """An ARN's name; a queue's URL may lack its `https://`."""
-    if place.startswith("arn:"):
-        return place.rpartition(":")[2].rpartition("/")[2]
-    if scheme == "sqs" and "/" in place and "://" not in place:
-        return f"https://{place}"
-    return place
+def _ensure_may_take(clients: Clients, names: Names, to: str, address: Address) -> None:
+    if address.name.startswith(names.delivery("")):
+        raise ConfigError(
+            f"{to}: bronze is landed by it, and events sent past the functions would be in no"
+            f" table; use sqs://{names.queue('clicks')}, or `--engine aws` without --to"
+        )
+    if address.account and address.account != (own := names.account or clients.account):
+        raise SourceError(
+            f"{to}: Firehose takes events of its own account alone, and these credentials are of"
+            f" {own}"
+        )
+
+
+def _url(clients: Clients, queue: Address) -> str:
+    if queue.account:
+        found = clients.sqs.get_queue_url(
+            QueueName=queue.name, QueueOwnerAWSAccountId=queue.account
+        )
+    else:
+        found = clients.sqs.get_queue_url(QueueName=queue.name)
+    return found["QueueUrl"]
 
 
 def _too_large(size: int, most: int) -> str:

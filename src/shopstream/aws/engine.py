@@ -117,7 +117,9 @@ class AwsEngine:
         """
         from shopstream.aws.destinations import open_destination
 
-        return open_destination(self.clients, self.names, to, name_topics=name_topics)
+        # Not `self.names`: which account this is nobody need be asked for an address that is none.
+        names = Names(self.settings.aws_prefix, self.settings.aws_account)
+        return open_destination(self.clients, names, to, name_topics=name_topics)
 
     def queues(self) -> list[Queue]:
         """How much waits in each queue; raises AwsError when one isn't there."""

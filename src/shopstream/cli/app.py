@@ -1,15 +1,29 @@
 """The command `shopstream` and its groups; errors become one line and an exit code."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from shopstream.cli.printing import say
 from shopstream.errors import AwsError, Busy, LogError, ShopstreamError
 
+
+class _Commands(TyperGroup):
+    """All commands. A wrong value is told without a word of the library that found it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as e:
+            e.message = e.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
     name="shopstream",
+    cls=_Commands,
     help="A shop's events in; offers, alerts and tables you can trust out.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -1,11 +1,12 @@
 """`simulate`: events of the made-up shop to where they are wanted, in batches, at a pace."""
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from shopstream.engine import open_aws_engine
-from shopstream.errors import ConfigError
+from shopstream.errors import ConfigError, SourceError
 from shopstream.feed import open_feed
 from shopstream.settings import Settings
 from shopstream.simulator.destinations import (
@@ -17,6 +18,8 @@ from shopstream.simulator.destinations import (
 from shopstream.simulator.shop import KINDS, Kind, Simulated, simulate
 
 AWS_SCHEMES = ("kinesis://", "sqs://", "firehose://", "s3://")
+_NO_FILE = re.compile("[A-Za-z][A-Za-z0-9+.-]+:")
+"""How URLs and ARNs begin, and Windows' `C:` doesn't."""
 DAY_US = 86_400_000_000
 DAY_S = 86_400
 FLUSH_S = 0.1
@@ -157,6 +160,12 @@ def _open(
         return HttpDestination(to, write_key, spoiled=spoiled)
     if to.startswith(AWS_SCHEMES):
         return open_aws_engine(settings).destination(to, name_topics=name_topics)
+    if _NO_FILE.match(to):
+        raise SourceError(
+            f"{to}: wanted http://HOST:PORT, kinesis://STREAM, sqs://QUEUE, firehose://STREAM or"
+            " s3://BUCKET/PREFIX (each a name or an ARN), - or a file; a file with a colon in its"
+            " name is ./NAME"
+        )
     return open_stream(to, name_topics=name_topics)
 
 

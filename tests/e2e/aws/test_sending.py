@@ -9,6 +9,7 @@ import time
 
 from tests.e2e.aws.shop import AwsShop
 from tests.e2e.command import COMMAND
+from tests.engines.aws_resources import ACCOUNT, REGION
 
 from shopstream.domain.partition import partition_key
 
@@ -30,12 +31,20 @@ def test_large_orders_go_into_a_queue_as_raw_json_in_calls_that_sqs_takes(shop: 
 
 def test_a_queue_may_be_named_by_its_url_or_arn(shop: AwsShop) -> None:
     url = shop.queue("plain")
-    for place in (url, url.removeprefix("http://"), "arn:aws:sqs:eu-central-1:123:plain"):
+    for place in (url, url.removeprefix("http://"), f"arn:aws:sqs:{REGION}:{ACCOUNT}:plain"):
         if "://" in place or place.startswith("arn"):
             shop.run("simulate", "orders", "--to", f"sqs://{place}", "--count", "4", engine=False)
     messages = shop.messages("plain")
     assert len(messages) == 8
     assert "MessageGroupId" not in messages[0]["attributes"]
+
+
+def test_a_queue_in_another_region_is_sent_to_there(shop: AwsShop) -> None:
+    far = shop.clients.in_region("us-west-2").sqs
+    url = far.create_queue(QueueName="far")["QueueUrl"]
+    to = f"sqs://arn:aws:sqs:us-west-2:{ACCOUNT}:far"
+    shop.run("simulate", "orders", "--to", to, "--count", "3", engine=False)
+    assert len(far.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]) == 3
 
 
 def test_a_stream_gets_a_users_events_as_lines_of_one_record(shop: AwsShop) -> None:
