@@ -65,7 +65,7 @@ module "function" {
     concurrency_max = try(max(2, var.reserved_concurrency[each.key]), null)
   } if queue.reader == each.key && queue.on }
 
-  # Lambda keeps the order of a partition key whatever the parallelization is.
+  # Of Kinesis Lambda keeps the order of a partition key, and so of a user, whatever this is.
   kinesis_streams = { for name in ["clicks"] : name => {
     arn             = module.clicks.arn
     batch_size      = 200
@@ -75,10 +75,9 @@ module "function" {
 
   # Only INSERTs: expiry removes items, and that is no news.
   table_streams = { for name in ["browsing_events"] : name => {
-    arn             = module.table[name].stream_arn
-    batch_size      = 100
-    parallelization = 4
-    patterns        = [jsonencode({ eventName = ["INSERT"] })]
+    arn        = module.table[name].stream_arn
+    batch_size = 100
+    patterns   = [jsonencode({ eventName = ["INSERT"] })]
   } if each.key == "OfferGenerator" }
 
   failures_arn       = module.failures.arn

@@ -80,6 +80,18 @@ def test_a_stream_is_read_from_its_beginning(plan: Planned) -> None:
     assert all(m.values["starting_position"] == "TRIM_HORIZON" for m in streams_read(plan))
 
 
+def test_a_table_is_read_one_batch_of_a_shard_at_a_time(plan: Planned) -> None:
+    """Several at once keep the order of an item only, and a user's history is several."""
+    (mapping,) = mappings(plan, "dynamodb")
+    assert mapping.values["parallelization_factor"] == 1
+
+
+def test_kinesis_is_read_side_by_side(plan: Planned) -> None:
+    """It keeps the order of a partition key, which is the user."""
+    for mapping in mappings(plan, "kinesis"):
+        assert mapping.values["parallelization_factor"] > 1
+
+
 # Partial responses are ignored.
 
 

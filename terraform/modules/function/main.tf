@@ -50,7 +50,13 @@ locals {
     }],
   )
 
-  stream_settings = merge(var.kinesis_streams, var.table_streams)
+  # Of a table's stream Lambda keeps the order of an item only, its sort key included, once several
+  # batches of a shard are under way. Users have an item for each chunk of their history: what is
+  # decided of them stays in order only with one batch at a time. Kinesis keeps a partition key's.
+  stream_settings = merge(
+    var.kinesis_streams,
+    { for name, stream in var.table_streams : name => merge(stream, { parallelization = 1 }) },
+  )
 }
 
 resource "aws_cloudwatch_log_group" "this" {

@@ -180,12 +180,11 @@ variable "kinesis_streams" {
 }
 
 variable "table_streams" {
-  description = "Streams of DynamoDB tables that the function reads, by a name of your own; `patterns` are event filters as JSON."
+  description = "Streams of DynamoDB tables that the function reads, one batch of a shard at a time, by a name of your own; `patterns` are event filters as JSON."
   type = map(object({
     arn              = string
     batch_size       = optional(number, 100)
     window_s         = optional(number, 0)
-    parallelization  = optional(number, 1)
     retries_max      = optional(number, 10)
     record_age_max_s = optional(number, 21600)
     patterns         = optional(list(string))
@@ -203,8 +202,8 @@ variable "table_streams" {
   }
 
   validation {
-    condition     = alltrue([for stream in values(var.table_streams) : stream.batch_size >= 1 && stream.batch_size <= 10000 && stream.window_s >= 0 && stream.window_s <= 300 && stream.parallelization >= 1 && stream.parallelization <= 10])
-    error_message = "table_streams: batch_size 1 to 10000, window_s 0 to 300, parallelization 1 to 10."
+    condition     = alltrue([for stream in values(var.table_streams) : stream.batch_size >= 1 && stream.batch_size <= 10000 && stream.window_s >= 0 && stream.window_s <= 300])
+    error_message = "table_streams: batch_size 1 to 10000, window_s 0 to 300."
   }
 
   validation {

@@ -65,7 +65,7 @@ run "as_it_is" {
 run "with_all_it_can_read" {
   variables {
     queues          = { clicks = { arn = "arn:aws:sqs:eu-central-1:123456789012:shop-clicks.fifo", concurrency_max = 5 } }
-    kinesis_streams = { clicks = { arn = "arn:aws:kinesis:eu-central-1:123456789012:stream/shop-BrowsingClickstream" } }
+    kinesis_streams = { clicks = { arn = "arn:aws:kinesis:eu-central-1:123456789012:stream/shop-BrowsingClickstream", parallelization = 4 } }
     table_streams = { events = {
       arn      = "arn:aws:dynamodb:eu-central-1:123456789012:table/shop-BrowsingEvents/stream/1"
       patterns = ["{\"eventName\":[\"INSERT\"]}"]
@@ -98,6 +98,12 @@ run "with_all_it_can_read" {
   assert {
     condition     = aws_lambda_event_source_mapping.stream["clicks"].starting_position == "TRIM_HORIZON"
     error_message = "What comes while the mapping is made is lost."
+  }
+
+  # Several batches of a table's shard at once would keep the order of an item only.
+  assert {
+    condition     = aws_lambda_event_source_mapping.stream["events"].parallelization_factor == 1 && aws_lambda_event_source_mapping.stream["clicks"].parallelization_factor == 4
+    error_message = "A user's items come in any order, or Kinesis is read slowly."
   }
 
   # Of a table only what is wanted is read.
