@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import DataDirError
 from shopstream.flow_settings import flow_config
@@ -23,6 +25,8 @@ BEAT_S = 1.0
 SYNC_S = 10.0
 """Between syncs of the tables: what is not synced yet, the log must keep."""
 COLLECT_BATCHES = 100
+
+_log = structlog.get_logger("shopstream.processor")
 
 
 def run_processor(settings: Settings, shard: int = 0, *, until_idle: bool = False) -> None:
@@ -128,6 +132,10 @@ class _Follower:
         if not last and now - self._beat_at < BEAT_S:
             return
         processor = self._processor
+        for timer, error in processor.failed:
+            why = f"{type(error).__name__}: {error}"
+            _log.error("a timer failed; it waits for the next start", **timer._asdict(), error=why)
+        processor.failed.clear()
         rate = (self._processed - self._processed_before) / max(now - self._beat_at, 1e-9)
         if last or now - self._synced_at >= SYNC_S:
             self._tables.sync()

@@ -4,9 +4,20 @@ import json
 from typing import Any
 
 import pytest
-from tests.flows.pipeline import Opener, Pipeline, cart_line, click, entry, order, stock
+from tests.flows.pipeline import (
+    MINUTE_US,
+    NOW_US,
+    Opener,
+    Pipeline,
+    cart_line,
+    click,
+    entry,
+    order,
+    stock,
+)
 
 from shopstream.domain import offers
+from shopstream.domain.offers import Timer
 from shopstream.events import Click
 from shopstream.flows import clicks, processor
 from shopstream.flows.tries import STARTS_MAX, TRIES_MAX
@@ -107,6 +118,68 @@ def test_dying_now_and_then_is_blamed_on_no_event(open_pipeline: Opener) -> None
             pipeline.give(click("u1", -n))
     pipeline.process_all()
     assert pipeline.counts() == {"accepted": STARTS_MAX + TRIES_MAX}
+
+
+def fail_at_timers_of_u1(monkeypatch: pytest.MonkeyPatch) -> None:
+    fire = offers.RuleSet.fire
+
+    def failing(self: Any, shopper: Any, timer: Timer, budget: Any) -> Any:
+        if timer.user_id == "u1":
+            raise ZeroDivisionError("by what was left")
+        return fire(self, shopper, timer, budget)
+
+    monkeypatch.setattr(offers.RuleSet, "fire", failing)
+
+
+def cart(user_id: str, minutes: float) -> dict[str, Any]:
+    return click(user_id, minutes, event_type="add_to_cart", product_id="p1")
+
+
+@pytest.mark.parametrize("by", ["the clock", "others' events"])
+def test_a_timer_at_which_the_rules_fail_holds_up_no_other_and_blames_no_event(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    fail_at_timers_of_u1(monkeypatch)
+    pipeline.give(cart("u1", 0), cart("u2", 1))
+    if by == "the clock":
+        pipeline.idle(minutes=40)
+    else:
+        pipeline.give(click("u3", 40), received_us=NOW_US + 40 * MINUTE_US)
+    assert [offer.user_id for offer in pipeline.offers()] == ["u2"]
+    assert pipeline.rejections() == []
+    assert pipeline.counts("timers", "cart-abandoned") == {"failed": 1}
+    ((timer, error),) = pipeline.processors[0].failed
+    assert (timer.user_id, str(error)) == ("u1", "by what was left")
+    assert pipeline.check().balanced
+
+
+def test_an_event_that_ends_what_a_bad_timer_waits_for_is_taken(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at_timers_of_u1(monkeypatch)
+    pipeline.give(cart("u1", -60), cart("u1", -5), click("u1", 0, event_type="purchase"))
+    assert pipeline.counts() == {"accepted": 3}
+    assert len(pipeline.clicks_of("u1")) == 3
+    assert pipeline.check().balanced
+
+
+def test_a_timer_at_which_the_rules_failed_fires_at_the_start_of_a_release_that_mends_them(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        fail_at_timers_of_u1(patch)
+        pipeline.give(cart("u1", 0))
+        pipeline.idle(minutes=40)
+        pipeline.restart()
+        pipeline.idle(minutes=1)
+        assert pipeline.counts("timers", "cart-abandoned") == {"failed": 2}, "once a start"
+    pipeline.idle(minutes=1)
+    assert pipeline.offers() == []
+    pipeline.restart()
+    pipeline.idle(minutes=1)
+    assert [offer.user_id for offer in pipeline.offers()] == ["u1"]
+    assert pipeline.items("timers") == []
+    assert pipeline.check().balanced
 
 
 def test_poison_that_is_no_poison_any_more_can_be_replayed(

@@ -28,6 +28,7 @@ from shopstream.domain.failures import (
 )
 from shopstream.domain.offers import Budget, RuleSet, Timer
 from shopstream.domain.validation import Invalid, decode_click, plain, read_click, reject
+from shopstream.errors import ShopstreamError
 from shopstream.events import Click, Entry, Failure, Offer, Rejection
 from shopstream.flows.history import PAST, lines_of
 from shopstream.flows.people import People, Person
@@ -39,6 +40,8 @@ LOOKED_INTO_BYTES = 2_048
 """Larger events are looked at one by one, for how deep they nest."""
 CURRENCIES_OR_NONE: frozenset[str | None] = CURRENCIES | {None}
 BAD = (Invalid, InvalidOperation, OverflowError, *UNREADABLE)
+_NOT_POISON = (ShopstreamError, OSError, MemoryError)
+"""What is the machine's fault, not the timer's."""
 _OURS_BY_NOW = frozenset({"translated", "rejected"})
 _MADE_ON_THE_WAY = frozenset({"session_id", "user_type", "event_id"})
 
@@ -314,9 +317,20 @@ class Clicks:
                 self.fire(timer, budget, work)
 
     def fire(self, timer: Timer, budget: Budget, work: Work) -> None:
-        """A timer is due: make the offer, wait on, or let it be."""
-        person = self._people.known.get(timer.user_id) or self._people.find(timer.user_id)
-        outcome = self._rules.fire(person.shopper, timer, budget)
+        """A timer is due: make the offer, wait on, or let it be.
+
+        One at which the code fails is put off until the next start, which may be that of a release
+        that mends it: no event is to blame, and no other timer waits for it.
+        """
+        try:
+            person = self._people.known.get(timer.user_id) or self._people.find(timer.user_id)
+            outcome = self._rules.fire(person.shopper, timer, budget)
+        except _NOT_POISON:
+            raise
+        except Exception as e:  # noqa: BLE001  # whatever it raises
+            self._timers.put_off(timer, work.batch)
+            work.fail(timer, e)
+            return
         if isinstance(outcome, Offer):
             work.offer(outcome)
         elif outcome is not None:

@@ -4,7 +4,7 @@ from itertools import islice
 
 import msgspec
 
-from shopstream.domain.offers import RuleSet
+from shopstream.domain.offers import RuleSet, Timer
 from shopstream.errors import ShopstreamError
 from shopstream.events import Entry
 from shopstream.flows.archive import Archive
@@ -70,7 +70,10 @@ class Budgets:
 
 
 class Processor:
-    """Processes log rows. All it knows it can load from the tables again at any time."""
+    """Processes log rows. All it knows it can load from the tables again at any time.
+
+    `failed` are the timers at which the code failed and why, for whoever tells of them.
+    """
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class Processor:
         self._rules = rules
         self.config = config
         self._tries = tries or Tries()
+        self.failed: list[tuple[Timer, Exception]] = []
         self._load()
         self._swept_us = 0
 
@@ -202,6 +206,7 @@ class Processor:
         at.position, at.done, at.batches = position, done, at.batches + 1
         work.put("state", "checkpoint", "", _encode(at))
         self._tables.write(work.batch)
+        self.failed += work.failed
         for name in work.files_gone:
             self._lake.delete(name)
         self._archive.roll()

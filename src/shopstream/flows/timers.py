@@ -65,6 +65,10 @@ class Timers:
             self._taken(user, timer, batch)
         return due
 
+    def put_off(self, timer: Timer, batch: Batch) -> None:
+        """Keep a timer that was taken for whoever loads these timers next."""
+        batch.put("timers", timer.user_id, _sk(timer), _encode(timer))
+
     def pending(self, user_id: str, *, historical: bool) -> list[Timer]:
         """A user's pending timers, the earliest first."""
         user = self._users.get((user_id, historical))

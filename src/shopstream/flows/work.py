@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from shopstream.domain.failures import Limits
+from shopstream.domain.shoppers import Timer
 from shopstream.events import Alert, Offer, Rejection
 from shopstream.ports import Batch, Tables
 
@@ -19,6 +20,8 @@ ARCHIVED = "archived"
 DERIVED = "derived"
 """Received from another event and not from a source: the order in a Segment message, say."""
 STORED, EXPIRED, RESOLVED = "stored", "expired", "resolved"
+FAILED = "failed"
+"""Of timers, by rule: how often the code failed at one that was due."""
 
 
 class FlowConfig(NamedTuple):
@@ -115,6 +118,7 @@ class Work:
         self._to_archive: list[bytes] = []
         self.alerts: dict[str, Alert] = {}
         self.files_gone: list[str] = []
+        self.failed: list[tuple[Timer, Exception]] = []
         self._rejected = 0
         self._expiring: dict[tuple[str, int], list[tuple[str, str]]] = {}
         self._stored: dict[tuple[str, int], dict[str, int]] = {}
@@ -154,6 +158,11 @@ class Work:
             self.alerts[alert.alert_id] = alert
             outcome = "historical_raised" if alert.historical else "raised"
             self.count("alerts", alert.kind, outcome)
+
+    def fail(self, timer: Timer, error: Exception) -> None:
+        """Note that the code failed at a timer."""
+        self.failed.append((timer, error))
+        self.count("timers", timer.rule, FAILED)
 
     def reject(self, rejection: Rejection, source: str, **facts: Any) -> None:
         """Put an event into the quarantine, with all that a replay needs."""
