@@ -13,7 +13,7 @@ from tests.flows.pipeline import MINUTE_US, NOW_US, cart_line, click, entry, ord
 from shopstream.domain import canonical
 from shopstream.events import Entry
 from shopstream.flows import clicks as clicks_flow
-from shopstream.flows.history import HISTORY_BYTES_MAX, lines_of, mark_of
+from shopstream.flows.history import HISTORY_BYTES_MAX, is_past, lines_of, mark_of
 from shopstream.flows.records import settle_record, take_record
 from shopstream.ports import Items
 
@@ -195,6 +195,34 @@ def test_two_writers_of_one_user_do_not_go_on_from_the_same_history(cloud: Cloud
     assert [int(key) - first for key in keys] == [0, 1, 2]
     chunks = [lines_of(item) for _, _, item in cloud.tables.scan("browsing_events")]
     assert [b"e0" in chunks[0][0], b"order:o1" in chunks[1][0], b"e2" in chunks[2][0]] == [True] * 3
+
+
+@pytest.mark.parametrize("slow_one", ["live", "history"])
+def test_a_live_and_a_historical_writer_do_not_either(cloud: Cloud, slow_one: str) -> None:
+    """Both bring one event: only one of them has it accepted."""
+    cloud.take(entry(VIEWS[0]))
+    live = entry(VIEWS[1], received_us=NOW_US + 1)
+    history = msgspec.structs.replace(live, historical=True, source="load:x")
+    slow, rival = (live, history) if slow_one == "live" else (history, live)
+
+    class Slow(_Wrapped):
+        def put_new(self, table: str, pk: str, sk: str, item: bytes) -> bytes | None:
+            if table == "browsing_events" and not done:
+                done.append(sk)
+                cloud.items = cloud.tables
+                cloud.ingest(rival, "rival")
+            return cloud.tables.put_new(table, pk, sk, item)
+
+    done: list[str] = []
+    cloud.items = Slow(cloud.tables)
+    cloud.ingest(slow, "slow")
+    assert {user: len(lines) for user, lines in cloud.lines_by_user().items()} == {"u1": 2}
+    cells = cloud.cells()
+    accepted = [n for (_, _, outcome), n in cells.items() if outcome == "accepted"]
+    duplicates = [n for (_, _, outcome), n in cells.items() if outcome == "duplicate"]
+    assert (sum(accepted), sum(duplicates)) == (2, 1)
+    chunks = list(cloud.tables.query("browsing_events", "u1"))
+    assert [is_past(*chunk) for chunk in chunks] == [False, slow_one == "live"]
 
 
 class _Wrapped:

@@ -2,7 +2,8 @@
 
 Where many writers share the tables, an item (a *chunk*) ends with a mark of the record it was made
 of, so that a record that is taken again knows its own work, and its number counts up by one: of
-two writers who go on from the same history only one can put the next chunk.
+two writers who go on from the same history only one can put the next chunk, whether its events are
+live or historical: that is said in the mark, not in the key.
 See docs/decisions/0011-at-least-once-flows.md.
 """
 
@@ -14,15 +15,16 @@ from shopstream.domain.durations import DAY_US
 from shopstream.ports import Tables
 
 PAST = "h"
-"""How sort keys of historical events end: they are stored apart from live ones, since what falls
-idle in history is no news.
+"""How on one machine sort keys of historical events end: they are stored apart from live ones,
+since what falls idle in history is no news.
 """
 HISTORY_BYTES_MAX = 1_000_000
 """How much of a user's history one record looks back over: what one query of DynamoDB reads, some
 3,000 events. Repetitions of older ones are not recognised, and rules don't see them.
 """
 NUMBER_CHARS = 20
-_MARK = b"\n#"
+_MARK, _PAST_MARK = b"\n#", b"\n!"
+"""How marks begin, of live events and of historical ones. No event begins with either."""
 _EVENTS_CHARS = 6
 _RECORD_BYTES, _PART_BYTES = 8, 2
 _MARK_BYTES = len(_MARK) + NUMBER_CHARS + _EVENTS_CHARS + 2 * _RECORD_BYTES
@@ -30,12 +32,13 @@ _MARK_BYTES = len(_MARK) + NUMBER_CHARS + _EVENTS_CHARS + 2 * _RECORD_BYTES
 
 class Mark(NamedTuple):
     """Of which record an item is: the position of its first event in bronze, microseconds, how
-    many events it had, and its `record_hash`.
+    many events it had, and its `record_hash`; and whether they are history.
     """
 
     stamp_us: int
     events: int
     record: str
+    historical: bool = False
 
 
 class Chunk(NamedTuple):
@@ -50,7 +53,7 @@ class Chunk(NamedTuple):
 
     @property
     def historical(self) -> bool:
-        return self.sk.endswith(PAST)
+        return is_past(self.sk, self.item)
 
     @property
     def number(self) -> int:
@@ -77,29 +80,41 @@ def first_number(now_us: int, ttl_us: int) -> int:
     return now_us // span_us * span_us
 
 
-def sort_key(number: int, *, historical: bool) -> str:
-    return f"{number:0{NUMBER_CHARS}d}" + PAST * historical
+def sort_key(number: int) -> str:
+    return f"{number:0{NUMBER_CHARS}d}"
+
+
+def is_past(sk: str, item: bytes) -> bool:
+    """Whether an item of `browsing_events` has historical events."""
+    return sk.endswith(PAST) or _beginning(item) == _PAST_MARK
 
 
 def marked(body: bytes, mark: Mark) -> bytes:
     """Lines as an item of the record that `mark` names."""
+    begins = _PAST_MARK if mark.historical else _MARK
     events = min(mark.events, 10**_EVENTS_CHARS - 1)
-    return b"%b%b%020d%06d%b" % (body, _MARK, mark.stamp_us, events, mark.record.encode())
+    return b"%b%b%020d%06d%b" % (body, begins, mark.stamp_us, events, mark.record.encode())
+
+
+def _beginning(item: bytes) -> bytes:
+    """How the mark of a chunk begins, b"" when it has none."""
+    found = item[-_MARK_BYTES:][: len(_MARK)]
+    return found if found in (_MARK, _PAST_MARK) else b""
 
 
 def mark_of(item: bytes) -> Mark | None:
     """The mark of a chunk, None when it has none."""
-    if item[-_MARK_BYTES:][: len(_MARK)] != _MARK:
+    if not (begins := _beginning(item)):
         return None
-    text = item[2 - _MARK_BYTES :].decode()
+    text = item[len(begins) - _MARK_BYTES :].decode()
     record = text[NUMBER_CHARS + _EVENTS_CHARS :]
-    return Mark(int(text[:NUMBER_CHARS]), int(text[NUMBER_CHARS : -len(record)]), record)
+    stamp_us, events = int(text[:NUMBER_CHARS]), int(text[NUMBER_CHARS : -len(record)])
+    return Mark(stamp_us, events, record, begins == _PAST_MARK)
 
 
 def lines_of(item: bytes) -> list[bytes]:
     """The events of a chunk, one line each."""
-    # No event begins with "#".
-    if item[-_MARK_BYTES:][: len(_MARK)] == _MARK:
+    if _beginning(item):
         item = item[:-_MARK_BYTES]
     return item.split(b"\n")
 

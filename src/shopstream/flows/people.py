@@ -16,7 +16,7 @@ from shopstream.domain.failures import micros
 from shopstream.domain.offers import RuleSet, Shopper
 from shopstream.domain.validation import decode_click
 from shopstream.events import Click, Offer
-from shopstream.flows.history import PAST, lines_of
+from shopstream.flows.history import is_past, lines_of
 from shopstream.ports import Tables
 
 _decode_offer = msgspec.json.Decoder(Offer).decode
@@ -85,12 +85,13 @@ class People:
 
     def _remember(self, person: Person) -> Iterator[tuple[Click, str, int, bool]]:
         for sk, chunk in self._tables.query("browsing_events", person.user_id):
+            past = is_past(sk, chunk)
             for click in map(decode_click, lines_of(chunk)):
                 at_us = micros(click.timestamp)
                 event_id = click.event_id or ""
                 person.ids[hash(event_id)] = sk
                 person.see(click.session_id, at_us)
-                yield click, event_id, at_us, sk.endswith(PAST)
+                yield click, event_id, at_us, past
 
 
 def stored_clicks(tables: Tables, user_id: str) -> Iterator[tuple[str, Click]]:

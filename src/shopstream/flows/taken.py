@@ -225,8 +225,8 @@ class TakenTables:
     def _put_chunk(self, place: Key, body: bytes, mark: Mark) -> None:
         known = self.history(place.pk)
         if known.own is None:
-            number = known.next_number or self._first_number
-            sk = sort_key(number, historical=place.sk.endswith(PAST))
+            sk = sort_key(known.next_number or self._first_number)
+            mark = mark._replace(historical=place.sk.endswith(PAST))
             self._put_new(place._replace(sk=sk), marked(body, mark))
 
     def _put_order(self, place: Key, item: bytes, record: str) -> None:
