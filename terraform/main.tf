@@ -31,16 +31,42 @@ locals {
 
   topics = ["clicks", "orders", "carts", "stock", "quarantine"]
 
+  # Days that the functions keep things, by `settings` or else by the defaults in docs/settings.md.
+  kept_days = { for name, default in {
+    alerts_ttl     = "90d"
+    archive_ttl    = "400d"
+    events_ttl     = "30d"
+    offers_ttl     = "90d"
+    orders_ttl     = "400d"
+    quarantine_ttl = "90d"
+    } : name => ceil(
+    tonumber(regex("^[0-9]+", lookup(var.settings, name, default)))
+    / { s = 86400, m = 1440, h = 24, d = 1 }[regex("[smhd]$", lookup(var.settings, name, default))]
+  ) }
+  archive_days = max(1, local.kept_days.archive_ttl)
+
+  # A file that an item of a table is in has to be there as long as the item, and DynamoDB removes what
+  # has expired within days. A timer's time begins when it is due.
+  files_days  = max(values(local.kept_days)...) + 35
+  with_a_file = ["alerts", "browsing_events", "offers", "orders", "quarantine", "stock_levels", "timers"]
+
   buckets = {
     lake = {
-      lifecycle_rules = {
+      lifecycle_rules = merge({
         bronze = { prefix = "bronze/", infrequent_after_days = var.bronze_infrequent_after_days, glacier_after_days = var.bronze_glacier_after_days }
         claims = { prefix = "claims/", expire_after_days = 15 } # a day longer than a dead letter may wait
         staged = { prefix = "warehouse/staged/", expire_after_days = 2 }
-      }
+        orders = { prefix = "archive/orders/", expire_after_days = local.files_days }
+        }, {
+        for table in local.with_a_file : "items-${table}" => { prefix = "items/${table}/", expire_after_days = local.files_days }
+      })
     }
     real-time-offers-archive = {
-      lifecycle_rules = { archive = { infrequent_after_days = var.bronze_infrequent_after_days, glacier_after_days = var.bronze_glacier_after_days } }
+      lifecycle_rules = { archive = {
+        infrequent_after_days = local.archive_days > var.bronze_infrequent_after_days ? var.bronze_infrequent_after_days : null
+        glacier_after_days    = local.archive_days > var.bronze_glacier_after_days ? var.bronze_glacier_after_days : null
+        expire_after_days     = local.archive_days
+      } }
     }
     raw         = { eventbridge = true }
     processed   = { eventbridge = true }

@@ -179,6 +179,11 @@ variable "settings" {
     condition     = alltrue([for name in keys(var.settings) : can(regex("^[a-z][a-z0-9_]*$", name)) && !contains(["engine", "aws_prefix", "aws_account", "aws_clicks", "aws_tracing"], name)])
     error_message = "settings: names as in docs/settings.md; engine and aws_… are set by Terraform."
   }
+
+  validation {
+    condition     = alltrue([for name, value in var.settings : can(regex("^[0-9]+[smhd]$", value)) if endswith(name, "_ttl")])
+    error_message = "settings: what ends in _ttl is a duration like 90d or 36h."
+  }
 }
 
 variable "rules_file" {

@@ -3,6 +3,7 @@ effect.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from tests.aws.answering import SUBSETS, answer, by_turns, get_lost, no_aws, ref
 
 from shopstream.aws.items import text_of
 from shopstream.aws.names import Names
-from shopstream.aws.tables import DynamoBudget, DynamoTables
+from shopstream.aws.tables import DynamoBudget, DynamoTables, ttls_s
 from shopstream.errors import AwsError
+from shopstream.settings import Settings
 
 NAMES = Names("shop", "123456789012")
 
@@ -203,3 +205,10 @@ def test_a_budget_is_never_overspent_whatever_answers_get_lost(lost: int) -> Non
             continue
     assert spent == 5 - lost, "those that got lost are counted"
     assert dynamo.tables.get("budgets", "rule", "1") == b"5"
+
+
+@pytest.mark.parametrize(("events", "ledger"), [(90, 90), (2, 30)])
+def test_the_ledger_is_kept_as_long_as_it_may_be_asked_for_or_a_record_may_come_again(
+    events: int, ledger: int
+) -> None:
+    assert ttls_s(Settings(events_ttl=timedelta(days=events)))["ledger"] == ledger * 86_400

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.infra.planned import Planned, Resource
-from tests.infra.terraform import ROOT
+from tests.infra.emulator import ACCOUNT
+from tests.infra.planned import Planned, Resource, planned
+from tests.infra.terraform import ROOT, TerraformFailed, Unavailable
 
 from shopstream.aws.alerting import REMEMBERED_S
+from shopstream.aws.names import TABLES
+from shopstream.aws.tables import ttls_s
+from shopstream.settings import Settings
 
 DAY_S = 86_400
 BATCH_MAX = 10  # messages that SQS gives at once
@@ -305,6 +309,56 @@ def test_bronze_grows_cheaper_with_age_and_stays_readable(plan: Planned) -> None
     # Athena reads no other Glacier class.
     assert sorted(classes) == ["GLACIER_IR", "STANDARD_IA"]
     assert not bronze["expiration"]
+
+
+def expirations(plan: Planned, bucket: str) -> dict[str, int]:
+    """After how many days objects of a bucket go, by the prefix of their names."""
+    rules = next(
+        one.values["rule"]
+        for one in plan.of("aws_s3_bucket_lifecycle_configuration")
+        if one.module == f'bucket["{bucket}"]'
+    )
+    return {
+        rule["filter"][0]["prefix"] or "": rule["expiration"][0].get("days")
+        for rule in rules
+        if rule["expiration"] and rule["expiration"][0].get("days")
+    }
+
+
+def test_archived_offers_go_when_the_setting_says(plan: Planned) -> None:
+    assert expirations(plan, "real-time-offers-archive") == {"": Settings().archive_ttl.days}
+
+
+def test_files_of_items_stay_longer_than_any_item_that_expires(plan: Planned) -> None:
+    days = expirations(plan, "lake")
+    kept = ttls_s(Settings())
+    longest = max(kept.values()) // DAY_S
+    # The ledger's items and the budgets' counters are small.
+    for table in kept.keys() - {"budgets", "ledger"}:
+        assert longest + 30 < days[f"items/{table}/"] < longest + 60
+    assert longest + 30 < days["archive/orders/"] < longest + 60
+    # What is always kept has its file always.
+    assert not {f"items/{table}/" for table in TABLES if table not in kept} & days.keys()
+
+
+def plan_with(folder: Path, settings: dict[str, str]) -> Planned:
+    (folder / "l.zip").write_bytes(b"")
+    try:
+        given = {"lambda_zip": str(folder / "l.zip"), "settings": settings}
+        return planned("starter", folder / "terraform", given)
+    except Unavailable as e:
+        pytest.skip(str(e))
+
+
+def test_settings_say_how_long_files_are_kept(tmp_path: Path) -> None:
+    plan = plan_with(tmp_path, {"archive_ttl": "36h", "orders_ttl": "800d"})
+    assert expirations(plan, "real-time-offers-archive") == {"": 2}
+    assert expirations(plan, "lake")["archive/orders/"] == 835
+
+
+def test_a_setting_that_is_no_duration_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(TerraformFailed, match="a duration like 90d or 36h"):
+        plan_with(tmp_path, {"orders_ttl": "1y"})
 
 
 def statements(plan: Planned) -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,7 @@ timers isn't: a timer is seen there a moment later, and may be seen a moment aft
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from heapq import merge
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ WRITE_CALL = CallLimits(25, 16 * MIB)
 """Source: Amazon DynamoDB API Reference, BatchWriteItem."""
 _ITEM_ROOM = 1024
 _DAY_S = 86_400
+_LEDGER_TTL_MIN = timedelta(days=30)
 
 
 def ttls_s(settings: "Settings") -> dict[str, int]:
@@ -48,6 +50,7 @@ def ttls_s(settings: "Settings") -> dict[str, int]:
         "quarantine": settings.quarantine_ttl,
         "alerts": settings.alerts_ttl,
         "budgets": settings.offers_ttl,
+        "ledger": max(settings.events_ttl, _LEDGER_TTL_MIN),
     }
     return {table: int(ttl.total_seconds()) for table, ttl in kept.items()}
 
