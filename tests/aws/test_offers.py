@@ -11,6 +11,7 @@ from tests.aws.test_ingestor import packed
 
 from shopstream.aws import handlers
 from shopstream.aws.wire import Record, as_text, pack
+from shopstream.domain.offers import RuleSet
 from shopstream.errors import ConfigError
 from shopstream.events import Entry
 
@@ -195,7 +196,7 @@ def test_a_cart_left_alone_makes_an_offer_when_its_time_has_come(stack: Stack) -
 def test_history_falls_due_when_its_watermark_has_stood_still_for_a_run(stack: Stack) -> None:
     watch(0)
     left_cart(stack, "u9", historical=True)
-    assert watch(1) == {"live": 0, "historical": 0, "finished": True}
+    assert watch(1) == {"live": 0, "historical": 0, "failed": 0, "finished": True}
     assert offers_of(stack, "u9") == []
     assert watch(2)["historical"] == 1
     assert [offer["historical"] for offer in offers_of(stack, "u9")] == [True]
@@ -208,6 +209,52 @@ def test_history_falls_due_at_once_when_the_caller_says_that_it_is_settled(stack
 
 def test_a_run_without_time_leaves_the_rest_to_the_next(stack: Stack) -> None:
     left_cart(stack, "u11")
-    assert watch(60, 9_000) == {"live": 0, "historical": 0, "finished": False}
+    assert watch(60, 9_000) == {"live": 0, "historical": 0, "failed": 0, "finished": False}
     assert offers_of(stack, "u11") == []
     assert watch(61)["live"] == 1
+
+
+@pytest.mark.parametrize("historical", [False, True])
+def test_a_user_whose_history_cannot_be_read_keeps_nobody_elses_carts(
+    stack: Stack, faults: Faults, historical: bool
+) -> None:
+    bad, good = f"a-bad{historical}", f"b-good{historical}"
+    left_cart(stack, bad, historical=historical)
+    left_cart(stack, good, historical=historical)
+    faults.fail("Query", f'"{bad}"')
+    with pytest.raises(handlers.TimersFailed, match="of 1 users"):
+        watch(61, settled=True)
+    assert len(offers_of(stack, good)) == 1
+    faults.heal()
+    assert watch(62, settled=True)["failed"] == 0
+    assert len(offers_of(stack, bad)) == 1
+
+
+def test_a_timer_at_which_the_rules_fail_keeps_nobody_elses_carts_and_is_not_lost(
+    stack: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    left_cart(stack, "a-bad12")
+    left_cart(stack, "u12")
+    left_cart(stack, "v12", historical=True)
+    fire = RuleSet.fire
+
+    def failing(self: Any, shopper: Any, timer: Any, budget: Any) -> Any:
+        if timer.user_id == "a-bad12":
+            raise ZeroDivisionError("by what was left")
+        return fire(self, shopper, timer, budget)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RuleSet, "fire", failing)
+        for minutes in (31, 32):
+            with pytest.raises(handlers.TimersFailed, match="of 1 users"):
+                watch(minutes, settled=True)
+    assert len(offers_of(stack, "u12")) == 1
+    assert len(offers_of(stack, "v12")) == 1, "and history's turn came too"
+    assert any("'a-bad12'" in message for message in caplog.messages)
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["FailedUsers"] for line in told if "FailedUsers" in line] == [[1.0], [1.0]]
+    assert watch(33)["live"] == 1
+    assert len(offers_of(stack, "a-bad12")) == 1

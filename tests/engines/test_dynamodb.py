@@ -2,7 +2,6 @@
 
 import time
 from base64 import b64encode
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
@@ -28,50 +27,53 @@ def wait(tables: DynamoTables, *timers: Timer, user: str = "", historical: bool 
     tables.write(batch)
 
 
-def dues(found: Iterable[Timer]) -> list[int]:
-    return [one.due_us for one in found]
-
-
-def test_timers_come_when_they_are_due_the_earliest_first(dynamo: Deployment) -> None:
+def test_users_come_by_when_their_first_timer_is_due(dynamo: Deployment) -> None:
     tables = dynamo.tables("timers")
-    order = [7, 3, 9, 1, 5, 8, 2, 6, 4, 10]
-    for due_us in order:
-        wait(tables, timer(f"u{due_us}", due_us))
-    assert dues(tables.due_timers(4, False)) == [1, 2, 3, 4]
-    assert dues(tables.due_timers(0, False)) == []
-    assert dues(tables.due_timers(2**60, False)) == sorted(order)
-
-
-def test_of_a_user_only_what_is_due_comes(dynamo: Deployment) -> None:
-    tables = dynamo.tables("timers")
-    wait(tables, timer("u1", 50), timer("u1", 10), timer("u1", 20))
-    assert sorted(tables.due_timers(20, False)) == [timer("u1", 10), timer("u1", 20)]
+    for due_us in (7, 3, 9, 1, 5, 8, 2, 6, 4, 10):
+        wait(tables, timer(f"u{due_us}", due_us + 50), timer(f"u{due_us}", due_us))
+    assert list(tables.due_users(4, False)) == ["u1", "u2", "u3", "u4"]
+    assert list(tables.due_users(0, False)) == []
+    assert list(tables.due_users(2**60, False)) == [f"u{n}" for n in range(1, 11)]
 
 
 def test_timers_of_history_are_apart(dynamo: Deployment) -> None:
     tables = dynamo.tables("timers")
     wait(tables, timer("u1", 1))
-    wait(tables, timer("u1", 2, historical=True), historical=True)
-    assert list(tables.due_timers(9, False)) == [timer("u1", 1)]
-    assert list(tables.due_timers(9, True)) == [timer("u1", 2, historical=True)]
+    wait(tables, timer("u2", 2, historical=True), historical=True)
+    assert list(tables.due_users(9, False)) == ["u1"]
+    assert list(tables.due_users(9, True)) == ["u2"]
 
 
 def test_a_user_who_waits_for_nothing_more_is_not_found(dynamo: Deployment) -> None:
     tables = dynamo.tables("timers")
     wait(tables, timer("u1", 1))
     wait(tables, user="u1")
-    assert list(tables.due_timers(9, False)) == []
+    assert list(tables.due_users(9, False)) == []
     assert tables.get("timers", "u1", "live") is not None, "what was looked at is still known"
 
 
-def test_thousands_of_due_timers_all_come(dynamo: Deployment) -> None:
+def test_a_user_whose_timers_cannot_be_read_is_found_among_the_others(dynamo: Deployment) -> None:
+    tables = dynamo.tables("timers")
+    for n in range(3):
+        wait(tables, timer(f"u{n}", n))
+    dynamo.clients.dynamodb.update_item(
+        TableName=dynamo.names.table("timers"),
+        Key={"pk": {"S": "u1"}, "sk": {"S": "live"}},
+        UpdateExpression="SET #item = :torn",
+        ExpressionAttributeNames={"#item": "item"},
+        ExpressionAttributeValues={":torn": {"S": '{"after":'}},
+    )
+    assert list(tables.due_users(9, False)) == ["u0", "u1", "u2"]
+
+
+def test_thousands_of_users_all_come(dynamo: Deployment) -> None:
     tables = dynamo.tables("timers")
     batch = tables.batch()
     for n in range(1_100):
         waiting = Waiting("x" * 1_200, [timer(f"u{n}", n)])
         batch.put("timers", f"u{n}", "live", write_waiting(waiting))
     tables.write(batch)
-    assert dues(tables.due_timers(2_000, False)) == list(range(1_100))
+    assert list(tables.due_users(2_000, False)) == [f"u{n}" for n in range(1_100)]
 
 
 def test_a_budget_is_spent_to_the_last_and_no_further(dynamo: Deployment) -> None:

@@ -9,7 +9,6 @@ from typing import Any, Self, TypeVar
 import msgspec
 from tests.flows.pipeline import NOW_US
 
-from shopstream.domain.offers import Timer
 from shopstream.domain.partition import split_by_key
 from shopstream.domain.rules import parse_rules
 from shopstream.domain.waiting import read_waiting
@@ -207,10 +206,12 @@ class Cloud:
             self.any_lake,
         )
 
-    def due(self, until_us: int, *, historical: bool) -> list[Timer]:
+    def due(self, until_us: int, *, historical: bool) -> list[str]:
+        """Users with timers that are due, by when their first is."""
         rows = [read_waiting(item) for _, _, item in self.tables.scan("timers")]
-        timers = [t for row in rows for t in row.timers]
-        return sorted(t for t in timers if t.historical == historical and t.due_us <= until_us)
+        timers = sorted(t for row in rows for t in row.timers)
+        due = [t for t in timers if t.historical == historical and t.due_us <= until_us]
+        return list(dict.fromkeys(timer.user_id for timer in due))
 
     def watch(self) -> None:
         """The clock comes by: live timers at its time, those of history at history's."""
@@ -218,17 +219,19 @@ class Cloud:
             until_us = history_watermark(self.items) if historical else self.now_us
             self.until_done(lambda u=until_us, h=historical: self.fire(u, h))  # type: ignore[misc]
 
-    def fire(self, until_us: int, historical: bool) -> Offered:
-        return fire_timers(
-            self.due(until_us, historical=historical),
-            until_us,
-            self.rules,
-            self.config,
-            self.budget,
-            self.now_us,
-            self.items,
-            self.any_lake,
-        )
+    def fire(self, until_us: int, historical: bool) -> None:
+        for user_id in self.due(until_us, historical=historical):
+            fire_timers(
+                user_id,
+                until_us,
+                historical,
+                self.rules,
+                self.config,
+                self.budget,
+                self.now_us,
+                self.items,
+                self.any_lake,
+            )
 
     # --- what came of it ----------------------------------------------------------------------
 

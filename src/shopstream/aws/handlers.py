@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 
 SERVICE = "shopstream"
 
+
+class TimersFailed(Exception):
+    """A run of CartWatcher did all that could be done, which was not all. Its failing is what the
+    alarm sees.
+    """
+
+
 logger = Logger(service=SERVICE, serialize_stacktrace=False)
 
 
@@ -131,6 +138,9 @@ def cart_watcher(event: Event, context: LambdaContext) -> dict[str, Any]:
         clock_us, settled=event.get("settled") is True, time_left_s=_time_left_s(context)
     )
     _count("TimersFired", watched.live + watched.historical)
+    _count("FailedUsers", watched.failed)
+    if watched.failed:
+        raise TimersFailed(f"the timers of {watched.failed} users could not be fired; see above")
     return _plain(watched)
 
 
@@ -226,7 +236,7 @@ def _offers() -> Offers:
 def _cart_watcher() -> CartWatcher:
     from shopstream.aws.offers import CartWatcher
 
-    return CartWatcher(_engine())
+    return CartWatcher(_engine(), logger)
 
 
 def _count(name: str, value: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
 
     from shopstream.aws.engine import AwsEngine
 
-TIMERS_AT_ONCE = 100
 TIME_KEPT_S = 10.0
-"""What a run leaves of its time, so that the timers at hand are done before it ends."""
+"""What a run leaves of its time, so that the user at hand is done before it ends."""
 
 
 class Offers:
@@ -59,11 +57,22 @@ def user_of(change: Mapping[str, Any]) -> str:
 
 
 class Watched(Struct):
-    """What a run of the watcher came to. `finished` is false when it left timers for the next."""
+    """What a run of the watcher came to: timers fired, and users at whose timers it `failed`, which
+    are there as they were. `finished` is false when it left users for the next run.
+    """
 
     live: int
     historical: int
+    failed: int
     finished: bool
+
+
+class _Fired(Struct):
+    """What came of the timers of one kind."""
+
+    timers: int = 0
+    failed: int = 0
+    finished: bool = True
 
 
 class _Memory(Struct):
@@ -76,48 +85,57 @@ _decode_memory = msgspec.json.Decoder(_Memory).decode
 
 
 class CartWatcher:
-    """Fires the timers that are due: live ones by the clock, those of history by its watermark."""
+    """Fires the timers that are due: live ones by the clock, those of history by its watermark.
 
-    def __init__(self, engine: AwsEngine) -> None:
+    A user whose timers can't be fired keeps nobody else from theirs, and is tried again by the
+    next run. `logger` is Powertools'; it is told why.
+    """
+
+    def __init__(self, engine: AwsEngine, logger: Any) -> None:
         self._config = flow_config(engine.settings, 0, 1)
         self._items = engine.tables()
         self._lake = engine.lake()
         self._budget = engine.budget()
         self._rules = LakeRules(engine.clients, engine.names)
+        self._logger = logger
 
     def watch(self, clock_us: int, *, settled: bool, time_left_s: Callable[[], float]) -> Watched:
         """Fire what is due. History's timers wait until its watermark has stood still since the
         last run, as records on their way may bring the purchase that one waits for; `settled` is
         the caller's word that none is on its way.
         """
-        live, finished = self._fire(clock_us, time_left_s, historical=False)
+        live = self._fire(clock_us, time_left_s, historical=False)
         history_us = history_watermark(self._items)
-        historical = 0
-        if finished and history_us and (settled or history_us == self._last_us()):
-            historical, finished = self._fire(history_us, time_left_s, historical=True)
+        past = _Fired()
+        if live.finished and history_us and (settled or history_us == self._last_us()):
+            past = self._fire(history_us, time_left_s, historical=True)
         self._remember(history_us)
-        return Watched(live, historical, finished)
+        finished = live.finished and past.finished
+        return Watched(live.timers, past.timers, live.failed + past.failed, finished)
 
-    def _fire(
-        self, until_us: int, time_left_s: Callable[[], float], *, historical: bool
-    ) -> tuple[int, bool]:
-        due = self._items.due_timers(until_us, historical)
-        fired = 0
-        while time_left_s() > TIME_KEPT_S:
-            timers = list(islice(due, TIMERS_AT_ONCE))
-            if not timers:
-                return fired, True
-            fired += fire_timers(
-                timers,
-                until_us,
-                self._rules.rules(),
-                self._config,
-                self._budget,
-                time.time_ns() // 1_000,
-                self._items,
-                self._lake,
-            ).fired
-        return fired, False
+    def _fire(self, until_us: int, time_left_s: Callable[[], float], *, historical: bool) -> _Fired:
+        fired = _Fired()
+        rules = self._rules.rules()
+        for user_id in self._items.due_users(until_us, historical):
+            if time_left_s() <= TIME_KEPT_S:
+                fired.finished = False
+                break
+            try:
+                fired.timers += fire_timers(
+                    user_id,
+                    until_us,
+                    historical,
+                    rules,
+                    self._config,
+                    self._budget,
+                    time.time_ns() // 1_000,
+                    self._items,
+                    self._lake,
+                ).fired
+            except Exception:  # whatever it was, the next run comes again
+                fired.failed += 1
+                self._logger.exception("the timers of %r can't be fired", user_id)
+        return fired
 
     def _last_us(self) -> int:
         stored = self._items.get("state", "cart_watcher")

@@ -217,7 +217,7 @@ class DynamoTables:
             "ExpressionAttributeValues": {":wait": {"S": wait}, ":until": {"N": str(until_us)}},
         }
         for attributes in self._pages("query", "timers", request, 0):
-            yield int(attributes["due"]["N"]), self.item(attributes)
+            yield int(attributes["due"]["N"]), text_of(attributes["pk"])
 
     def item(self, attributes: Mapping[str, Any]) -> bytes:
         """The item that attributes hold; those of a table's stream go through `from_stream`."""

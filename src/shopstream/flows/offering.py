@@ -92,8 +92,9 @@ def make_offers(
 
 
 def fire_timers(
-    timers: Iterable[Timer],
+    user_id: str,
     until_us: int,
+    historical: bool,
     rules: RuleSet,
     config: FlowConfig,
     budget: Budget,
@@ -101,14 +102,13 @@ def fire_timers(
     items: Items,
     lake: Lake,
 ) -> Offered:
-    """Fire what is due by `until_us` of those whom `timers` tell of, after having the rules see
-    what they have not seen of their history. Guarantees are those of `make_offers`.
+    """Fire those of a user's timers, live or historical, that are due by `until_us`, after having
+    the rules see what they have not seen of the user's history.
+
+    Guarantees are those of `make_offers`. Whatever it raises, the timers are there as they were.
     """
-    offered = Offered()
-    for user_id, historical in dict.fromkeys((t.user_id, t.historical) for t in timers):
-        deciding = _Deciding(user_id, rules, config, budget, now_us, items, lake)
-        offered.add(undisturbed(partial(deciding.wake, until_us, historical)))
-    return offered
+    deciding = _Deciding(user_id, rules, config, budget, now_us, items, lake)
+    return undisturbed(partial(deciding.wake, until_us, historical))
 
 
 def _matters(chunk: Chunk, rules: RuleSet) -> bool:
