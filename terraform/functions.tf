@@ -86,6 +86,10 @@ module "function" {
   kms_key_arn        = local.kms_key_arn
 }
 
+locals {
+  requests_burst_max = min(2 * var.requests_per_s_max, 5000) # what an account has at most, unless AWS raises it
+}
+
 module "http_api" {
   source = "./modules/http_api"
   count  = var.firewall ? 0 : 1
@@ -95,7 +99,7 @@ module "http_api" {
   function_name       = module.function["Collector"].name
   function_invoke_arn = module.function["Collector"].invoke_arn
   requests_per_s_max  = var.requests_per_s_max
-  requests_burst_max  = 2 * var.requests_per_s_max
+  requests_burst_max  = local.requests_burst_max
   log_retention_days  = var.log_retention_days
   kms_key_arn         = local.kms_key_arn
 }
@@ -109,7 +113,8 @@ module "rest_api" {
   function_name       = module.function["Collector"].name
   function_invoke_arn = module.function["Collector"].invoke_arn
   requests_per_s_max  = var.requests_per_s_max
-  requests_burst_max  = 2 * var.requests_per_s_max
+  requests_burst_max  = local.requests_burst_max
+  tracing             = var.tracing
 }
 
 locals {

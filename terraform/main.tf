@@ -51,28 +51,30 @@ locals {
   with_a_file = ["alerts", "browsing_events", "offers", "orders", "quarantine", "stock_levels", "timers"]
 
   buckets = {
-    lake = {
-      lifecycle_rules = merge({
-        bronze = { prefix = "bronze/", infrequent_after_days = var.bronze_infrequent_after_days, glacier_after_days = var.bronze_glacier_after_days }
-        claims = { prefix = "claims/", expire_after_days = 15 } # a day longer than a dead letter may wait
-        staged = { prefix = "warehouse/staged/", expire_after_days = 2 }
-        orders = { prefix = "archive/orders/", expire_after_days = local.files_days }
-        }, {
-        for table in local.with_a_file : "items-${table}" => { prefix = "items/${table}/", expire_after_days = local.files_days }
-      })
-    }
-    real-time-offers-archive = {
-      lifecycle_rules = { archive = {
-        infrequent_after_days = local.archive_days > var.bronze_infrequent_after_days ? var.bronze_infrequent_after_days : null
-        glacier_after_days    = local.archive_days > var.bronze_glacier_after_days ? var.bronze_glacier_after_days : null
-        expire_after_days     = local.archive_days
-      } }
-    }
-    raw         = { eventbridge = true }
-    processed   = { eventbridge = true }
-    consumption = {}
-    results     = { lifecycle_rules = { results = { expire_after_days = var.results_expire_after_days } } }
-    artifacts   = {}
+    lake                     = {}
+    real-time-offers-archive = {}
+    raw                      = { eventbridge = true }
+    processed                = { eventbridge = true }
+    consumption              = {}
+    results                  = {}
+    artifacts                = {}
+  }
+
+  lifecycle_rules = {
+    lake = merge({
+      bronze = { prefix = "bronze/", infrequent_after_days = var.bronze_infrequent_after_days, glacier_after_days = var.bronze_glacier_after_days }
+      claims = { prefix = "claims/", expire_after_days = 15 } # a day longer than a dead letter may wait
+      staged = { prefix = "warehouse/staged/", expire_after_days = 2 }
+      orders = { prefix = "archive/orders/", expire_after_days = local.files_days }
+      }, {
+      for table in local.with_a_file : "items-${table}" => { prefix = "items/${table}/", expire_after_days = local.files_days }
+    })
+    real-time-offers-archive = { archive = {
+      infrequent_after_days = local.archive_days > var.bronze_infrequent_after_days ? var.bronze_infrequent_after_days : null
+      glacier_after_days    = local.archive_days > var.bronze_glacier_after_days ? var.bronze_glacier_after_days : null
+      expire_after_days     = local.archive_days
+    } }
+    results = { results = { expire_after_days = var.results_expire_after_days } }
   }
 }
 
@@ -89,7 +91,7 @@ module "bucket" {
   for_each = local.buckets
 
   name            = "${var.prefix}-${each.key}-${local.account}"
-  lifecycle_rules = try(each.value.lifecycle_rules, {})
+  lifecycle_rules = try(local.lifecycle_rules[each.key], {})
   eventbridge     = try(each.value.eventbridge, false)
   force_destroy   = var.allow_destroy
   kms_key_arn     = local.kms_key_arn
@@ -203,7 +205,6 @@ module "alarms" {
   emails = var.alarm_emails
   publishers = {
     Alarms = { service = "cloudwatch.amazonaws.com", account = local.account }
-    Budget = { service = "budgets.amazonaws.com", account = local.account }
   }
   failures_arn = module.failures.arn
   kms_key_arn  = local.kms_key_arn

@@ -114,7 +114,7 @@ variable "full_monitoring" {
 }
 
 variable "dashboards" {
-  description = "Make QuickSight's data sets and dashboard; needs a QuickSight subscription."
+  description = "Make QuickSight's data sets and an analysis of them; needs a QuickSight subscription, and its role the reader's policy first: see docs/aws.md."
   type        = bool
   default     = false
 
@@ -215,7 +215,7 @@ variable "log_retention_days" {
 }
 
 variable "requests_per_s_max" {
-  description = "Requests a second above which the collector's address answers 429."
+  description = "Requests a second above which the collector's address answers 429. AWS holds a whole account to 10,000, in newer regions to 2,500, whatever is said here."
   type        = number
   default     = 500
 

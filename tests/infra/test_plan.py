@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -393,17 +394,42 @@ def test_policies_name_their_actions(plan: Planned) -> None:
         assert not set(statement) & {"NotAction", "NotResource", "NotPrincipal"}, address
 
 
-def test_a_role_is_taken_only_by_a_service_for_this_account(plan: Planned) -> None:
+def test_a_role_is_taken_only_by_one_service(plan: Planned) -> None:
+    """Lambda says for which account it asks. Of the others AWS doesn't write that they do, and a
+    condition on what isn't said would keep them out.
+    """
     for role in plan.of("aws_iam_role"):
         (statement,) = json.loads(role.values["assume_role_policy"])["Statement"]
         assert set(statement["Principal"]) == {"Service"}, role.address
-        assert statement["Condition"]["StringEquals"]["aws:SourceAccount"], role.address
+        service = statement["Principal"]["Service"]
+        assert service in {f"{s}.amazonaws.com" for s in ("lambda", "firehose", "glue")}
+        asked = {"Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}}}
+        conditions = {k: v for k, v in statement.items() if k == "Condition"}
+        assert conditions == (asked if service.startswith("lambda") else {}), role.address
 
 
 def test_no_function_holds_a_secret(plan: Planned) -> None:
     for function in plan.of("aws_lambda_function"):
         names = one_of(function, "environment")["variables"]
         assert not [n for n in names if any(w in n for w in ("KEY", "SECRET", "TOKEN", "PASSWORD"))]
+
+
+def test_no_more_requests_are_let_in_at_once_than_an_account_has(plan: Planned) -> None:
+    stages = plan.of("aws_apigatewayv2_stage", "aws_api_gateway_method_settings")
+    assert len(stages) == 1
+    for stage in stages:
+        block = "settings" if plan.profile == "scale" else "default_route_settings"
+        assert 0 < one_of(stage, block)["throttling_burst_limit"] <= 5000
+
+
+def test_only_services_that_publish_may(plan: Planned) -> None:
+    allowed = {
+        statement["Principal"]["Service"]
+        for policy in plan.of("aws_sns_topic_policy")
+        for statement in json.loads(policy.values["policy"])["Statement"]
+        if statement["Effect"] == "Allow"
+    }
+    assert allowed == {"cloudwatch.amazonaws.com"}
 
 
 # What is called without waiting for an answer.

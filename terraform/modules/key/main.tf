@@ -8,8 +8,8 @@ locals {
   account = data.aws_caller_identity.current.account_id
 
   # Services that use the key on their own behalf, not in the name of a role of ours: EventBridge puts
-  # dead letters into a queue, SNS into a queue, alarms and the budget publish to a topic.
-  services = ["budgets", "cloudwatch", "events", "sns"]
+  # dead letters into a queue, SNS into a queue, alarms publish to a topic.
+  services = ["cloudwatch", "events", "sns"]
 }
 
 resource "aws_kms_key" "this" {

@@ -83,7 +83,7 @@ resource "aws_api_gateway_stage" "this" {
   rest_api_id          = aws_api_gateway_rest_api.this.id
   deployment_id        = aws_api_gateway_deployment.this.id
   stage_name           = "live"
-  xray_tracing_enabled = true
+  xray_tracing_enabled = var.tracing
 }
 
 # No execution or access log: both need one role for the whole account and region, which isn't ours to

@@ -60,3 +60,8 @@ variable "requests_burst_max" {
   }
 }
 
+variable "tracing" {
+  description = "Trace requests with X-Ray."
+  type        = bool
+  default     = true
+}

@@ -3,8 +3,8 @@ variable "name" {
   type        = string
 
   validation {
-    condition     = can(regex("^[a-zA-Z0-9._-]{1,64}$", var.name))
-    error_message = "name: 1 to 64 letters, digits, `.`, `-` and `_`."
+    condition     = can(regex("^[a-zA-Z0-9_-]{1,64}$", var.name))
+    error_message = "name: 1 to 64 letters, digits, `-` and `_`; it also names a Lambda permission, which takes no `.`."
   }
 }
 

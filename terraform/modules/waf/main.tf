@@ -1,8 +1,9 @@
 # A web ACL before the collector: AWS's managed rules, and a limit of requests per address.
 #
 # A collector's bodies are events: they are large, and hold URLs, referrers and whatever people typed
-# into a search box. Rules that judge bodies by size or by their looks would drop honest events, so
-# they only count; the collector itself judges every event and keeps what it rejects.
+# into a search box. Rules that judge bodies by size or by their looks would answer 403 to a whole batch
+# for one search for an exploit, and SDKs don't resend that; so they only count, as do those on queries
+# that are long or hold a URL. The collector itself judges every event and keeps what it rejects.
 
 locals {
   groups = {
@@ -11,11 +12,14 @@ locals {
       priority = 10
       count = [
         "SizeRestrictions_BODY", "CrossSiteScripting_BODY", "GenericLFI_BODY", "GenericRFI_BODY",
-        "EC2MetaDataSSRF_BODY", "NoUserAgent_HEADER",
+        "EC2MetaDataSSRF_BODY", "SizeRestrictions_QUERYSTRING", "GenericRFI_QUERYARGUMENTS", "NoUserAgent_HEADER",
       ]
     }
-    # Log4j and other requests that are known to be attacks.
-    AWSManagedRulesKnownBadInputsRuleSet = { priority = 20, count = [] }
+    # Log4j and other requests that are known to be attacks, by their headers and paths.
+    AWSManagedRulesKnownBadInputsRuleSet = {
+      priority = 20
+      count    = ["JavaDeserializationRCE_BODY", "Log4JRCE_BODY", "ReactJSRCE_BODY"]
+    }
     # Addresses that Amazon has seen attack others.
     AWSManagedRulesAmazonIpReputationList = { priority = 30, count = [] }
   }

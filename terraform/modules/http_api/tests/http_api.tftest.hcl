@@ -49,3 +49,23 @@ run "as_it_is" {
     error_message = "The access log holds what may have a key in it."
   }
 }
+
+run "what_is_wrong_is_refused" {
+  command = plan
+
+  variables {
+    name                = "shop collector"
+    description         = ""
+    function_name       = "shop.Collector"
+    function_invoke_arn = "arn:aws:lambda:eu-central-1:123456789012:function:shop-Collector"
+    requests_per_s_max  = 0
+    requests_burst_max  = 0
+    log_retention_days  = 2
+    kms_key_arn         = "alias/shop"
+  }
+
+  expect_failures = [
+    var.name, var.description, var.function_name, var.function_invoke_arn, var.requests_per_s_max,
+    var.requests_burst_max, var.log_retention_days, var.kms_key_arn,
+  ]
+}

@@ -37,7 +37,7 @@ run "as_it_is" {
   # Alarms and dead letters get through.
   assert {
     condition = alltrue([
-      for service in ["cloudwatch", "events", "sns", "budgets"] :
+      for service in ["cloudwatch", "events", "sns"] :
       contains(flatten([for statement in jsondecode(aws_kms_key.this.policy).Statement : try(statement.Principal.Service, [])]), "${service}.amazonaws.com")
     ])
     error_message = "A service that sends to encrypted topics and queues can't use the key."

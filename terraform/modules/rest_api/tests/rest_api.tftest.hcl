@@ -38,3 +38,34 @@ run "as_it_is" {
     error_message = "A regional firewall attaches to a regional stage."
   }
 }
+
+run "traces_are_not_made_where_nobody_wants_them" {
+  command = plan
+
+  variables {
+    tracing = false
+  }
+
+  assert {
+    condition     = !aws_api_gateway_stage.this.xray_tracing_enabled
+    error_message = "Traces are paid for."
+  }
+}
+
+run "what_is_wrong_is_refused" {
+  command = plan
+
+  variables {
+    name                = "shop collector"
+    description         = ""
+    function_name       = "shop.Collector"
+    function_invoke_arn = "arn:aws:lambda:eu-central-1:123456789012:function:shop-Collector"
+    requests_per_s_max  = 0
+    requests_burst_max  = 0
+  }
+
+  expect_failures = [
+    var.name, var.description, var.function_name, var.function_invoke_arn, var.requests_per_s_max,
+    var.requests_burst_max,
+  ]
+}

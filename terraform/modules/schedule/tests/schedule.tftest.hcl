@@ -50,7 +50,9 @@ run "what_is_wrong_is_refused" {
   variables {
     # Neither is refused.
     every = null
+    # A rule may be called so, a permission may not.
+    name = "shop.cart-watcher"
   }
 
-  expect_failures = [var.pattern]
+  expect_failures = [var.pattern, var.name]
 }

@@ -33,17 +33,23 @@ run "it_blocks_attacks_and_the_too_fast_and_keeps_honest_events" {
         for rule in aws_wafv2_web_acl.this.rule : rule.statement[0].managed_rule_group_statement[0].rule_action_override
         if rule.name == "AWSManagedRulesCommonRuleSet"
       ]) : counted.name if length(counted.action_to_use[0].count) == 1
-    ]) == toset(["SizeRestrictions_BODY", "CrossSiteScripting_BODY", "GenericLFI_BODY", "GenericRFI_BODY", "EC2MetaDataSSRF_BODY", "NoUserAgent_HEADER"])
+    ]) == toset(["SizeRestrictions_BODY", "CrossSiteScripting_BODY", "GenericLFI_BODY", "GenericRFI_BODY", "EC2MetaDataSSRF_BODY", "SizeRestrictions_QUERYSTRING", "GenericRFI_QUERYARGUMENTS", "NoUserAgent_HEADER"])
     error_message = "Large batches, or events with a URL in them, would be dropped."
   }
   assert {
-    condition = alltrue([
-      for name in ["AWSManagedRulesKnownBadInputsRuleSet", "AWSManagedRulesAmazonIpReputationList"] : one([
-        for rule in aws_wafv2_web_acl.this.rule :
-        length(rule.override_action[0].none) == 1 && length(rule.statement[0].managed_rule_group_statement[0].rule_action_override) == 0
-        if rule.name == name
-      ])
-    ])
+    condition = toset([
+      for counted in one([
+        for rule in aws_wafv2_web_acl.this.rule : rule.statement[0].managed_rule_group_statement[0].rule_action_override
+        if rule.name == "AWSManagedRulesKnownBadInputsRuleSet"
+      ]) : counted.name if length(counted.action_to_use[0].count) == 1
+    ]) == toset(["JavaDeserializationRCE_BODY", "Log4JRCE_BODY", "ReactJSRCE_BODY"])
+    error_message = "A batch would be refused for what one visitor searched for."
+  }
+  assert {
+    condition = length([
+      for rule in aws_wafv2_web_acl.this.rule : rule.name
+      if startswith(rule.name, "AWS") && try(length(rule.override_action[0].none), 0) == 1
+    ]) == 3
     error_message = "A group only counts, or is not there."
   }
   assert {
