@@ -129,8 +129,8 @@ locals {
       function    = "LakeBuilder"
       description = "What has landed becomes silver and gold."
       every       = var.build_schedule
-      # The Spark job has no count of what landed: the one table that is made of it is Athena's.
-      input = var.builds == "athena" ? null : { select = ["gold_data_quality"] }
+      # The Spark job has no count of what landed: that, and what is made of it, is Athena's.
+      input = var.builds == "athena" ? null : { select = ["bronze_tally+"] }
     }
     cart-processor = {
       function    = "CartProcessor"

@@ -507,7 +507,7 @@ def test_every_table_is_built_by_somebody(plan: Planned) -> None:
     targets = {target.values["rule"]: target for target in plan.of("aws_cloudwatch_event_target")}
     asked = next(t.values["input"] for rule, t in targets.items() if rule.endswith("-lake-builder"))
     if plan.profile == "scale":
-        assert json.loads(asked) == {"select": ["gold_data_quality"]}  # all others are the job's
+        assert json.loads(asked) == {"select": ["bronze_tally+"]}  # all others are the job's
         assert plan.of("aws_glue_job")
     else:
         assert asked is None
