@@ -8,8 +8,8 @@ locals {
     OfferGenerator = { handler = "offer_generator", timeout_s = 60, memory_mib = 1024, description = "Makes offers of what is new in BrowsingEvents." }
     OrderProcessor = { handler = "order_processor", timeout_s = 60, memory_mib = 1024, description = "Validates orders and stock levels, keeps them and alerts." }
     CartWatcher    = { handler = "cart_watcher", timeout_s = 55, memory_mib = 1024, description = "Fires the timers that are due: abandoned carts." }
-    CartProcessor  = { handler = "cart_processor", timeout_s = 900, memory_mib = 1769, description = "Turns files of carts dropped into raw into the top 50 products." }
-    Promotions     = { handler = "promotions", timeout_s = 300, memory_mib = 1769, description = "Turns processed files into the top 10 promotions of each customer." }
+    CartProcessor  = { handler = "cart_processor", timeout_s = 900, memory_mib = 1769, storage_mib = 4096, description = "Turns files of carts dropped into raw into the top 50 products." }
+    Promotions     = { handler = "promotions", timeout_s = 900, memory_mib = 1769, storage_mib = 4096, description = "Turns processed files into the top 10 promotions of each customer." }
     LakeBuilder    = { handler = "lake_builder", timeout_s = 900, memory_mib = 1024, description = "Builds silver and gold of what has landed, on Athena." }
     Replay         = { handler = "replay", timeout_s = 300, memory_mib = 1024, description = "Enters mended events of the quarantine again." }
   }
@@ -55,6 +55,7 @@ module "function" {
   runtime              = var.runtime
   architecture         = var.architecture
   memory_mib           = each.value.memory_mib
+  storage_mib          = try(each.value.storage_mib, 512)
   timeout_s            = each.value.timeout_s
   reserved_concurrency = try(var.reserved_concurrency[each.key], -1)
   environment          = local.environment

@@ -5,8 +5,10 @@ import gzip
 import io
 import json
 import random
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,16 +179,16 @@ def test_the_files_are_what_going_through_the_lines_one_by_one_gives(
     process_carts(
         engine, dropped(shelves, "carts/plain.csv.gz", gzip.compress(as_csv(rows))), plenty
     )
-    promote(engine, {"key": "abandoned_products/plain.csv"}, plenty)
+    promote(engine, {"key": "abandoned_products/plain.csv.gz.csv"}, plenty)
     left = left_in_carts([_done(row) for row in rows])
     made = csv.DictReader(
-        io.StringIO(file_of(shelves, "processed", "abandoned_products/plain.csv").decode())
+        io.StringIO(file_of(shelves, "processed", "abandoned_products/plain.csv.gz.csv").decode())
     )
     assert [(r["product_id"], r["carts"], r["users"], r["units"]) for r in made] == [
         (product, str(s.carts), str(s.users), str(s.units)) for product, s in top_50(left)
     ]
     made = csv.DictReader(
-        io.StringIO(file_of(shelves, "consumption", "promotions/plain.csv").decode())
+        io.StringIO(file_of(shelves, "consumption", "promotions/plain.csv.gz.csv").decode())
     )
     found: dict[str, list[str]] = {}
     for row in made:
@@ -231,8 +233,8 @@ def test_a_file_that_takes_longer_than_a_run_is_gone_on_with(
 ) -> None:
     monkeypatch.setattr(carts, "BATCH_ITEMS", 10)
     event = dropped(shelves, "carts/long.csv", as_csv(lots_of_rows(61)[:55]))
-    with pytest.raises(OutOfTime, match="20 rows are in the log"):
-        process_carts(engine, event, running_out(after=2))
+    with pytest.raises(OutOfTime, match="20 rows of some 56 are in the log"):
+        process_carts(engine, event, running_out(after=3))
     assert "abandoned_products/long.csv" not in keys_of(shelves, "processed")
     assert process_carts(engine, event, plenty)["sent"] == 35
     assert lines_sent(entries_sent(shelves)) == list(range(2, 57))
@@ -262,6 +264,66 @@ def test_a_file_that_cannot_be_read_adds_nothing_and_says_why(
     assert why in file_of(shelves, "raw", f"failed/carts/{name}.error").decode()
     assert entries_sent(shelves) == []
     assert f"abandoned_products/{name.partition('.')[0]}.csv" not in keys_of(shelves, "processed")
+
+
+def test_a_file_with_more_lines_than_there_is_room_for_adds_nothing_and_says_the_limit(
+    shelves: Stack, engine: AwsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carts, "LINE_BYTES", 1 << 50)
+    event = dropped(shelves, "carts/huge.csv", as_csv(lots_of_rows(20)).removesuffix(b"\r\n"))
+    done = process_carts(engine, event, plenty)
+    assert "has 21 lines, and there are" in done["error"]
+    assert "for about 0 lines; split it" in done["error"]
+    assert done["error"] in file_of(shelves, "raw", "failed/carts/huge.csv.error").decode()
+    assert entries_sent(shelves) == []
+
+
+def test_a_disk_that_is_full_all_the_same_is_told_and_not_tried_again(
+    shelves: Stack, engine: AwsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carts, "STATES_SHARE", 0.0)
+    done = process_carts(
+        engine, dropped(shelves, "carts/full.csv", as_csv(lots_of_rows(200))), plenty
+    )
+    assert "carts/full.csv: is too large: there are" in done["error"]
+    assert "too large" in file_of(shelves, "raw", "failed/carts/full.csv.error").decode()
+    assert "abandoned_products/full.csv" not in keys_of(shelves, "processed")
+    entries_sent(shelves)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_promotions_that_no_disk_takes_are_told_too(
+    shelves: Stack, engine: AwsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process_carts(engine, dropped(shelves, "carts/many.csv", as_csv(lots_of_rows(40))), plenty)
+    monkeypatch.setattr(tempfile, "TemporaryFile", partial(Path("/dev/full").open, "w+b", 0))
+    done = promote(engine, {"key": "abandoned_products/many.csv"}, plenty)
+    assert "promotions/many.csv: is too large: there are" in done["error"]
+    assert keys_of(shelves, "consumption").count("promotions/many.csv.error") == 1
+    entries_sent(shelves)
+
+
+def test_a_file_that_takes_too_long_to_read_says_so(shelves: Stack, engine: AwsEngine) -> None:
+    event = dropped(shelves, "carts/slow.csv", as_csv(lots_of_rows(20)))
+    done = process_carts(engine, event, running_out(after=0))
+    assert "takes longer to read than there is time; split it" in done["error"]
+    assert entries_sent(shelves) == []
+
+
+def test_files_that_differ_in_their_ends_only_do_not_overwrite_each_others_results(
+    shelves: Stack, engine: AwsEngine
+) -> None:
+    body = as_csv(lots_of_rows(40))
+    names = []
+    for key, packed in (("end.csv", body), ("end.CSV", body), ("end.csv.gz", gzip.compress(body))):
+        process_carts(engine, dropped(shelves, f"carts/{key}", packed), plenty)
+        names = [k for k in keys_of(shelves, "processed") if k.startswith("abandoned_products/end")]
+    assert sorted(names) == [
+        "abandoned_products/end.CSV.csv",
+        "abandoned_products/end.csv",
+        "abandoned_products/end.csv.gz.csv",
+    ]
+    entries_sent(shelves)
 
 
 @pytest.mark.parametrize("key", ["failed/carts/x.csv", "carts/readme.txt", "other/x.csv", ""])

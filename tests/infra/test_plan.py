@@ -12,6 +12,7 @@ from tests.infra.planned import Planned, Resource, planned
 from tests.infra.terraform import ROOT, TerraformFailed, Unavailable
 
 from shopstream.aws.alerting import REMEMBERED_S
+from shopstream.aws.carts import LINE_BYTES
 from shopstream.aws.names import TABLES
 from shopstream.aws.tables import ttls_s
 from shopstream.settings import Settings
@@ -429,7 +430,20 @@ def test_only_services_that_publish_may(plan: Planned) -> None:
         for statement in json.loads(policy.values["policy"])["Statement"]
         if statement["Effect"] == "Allow"
     }
-    assert allowed == {"cloudwatch.amazonaws.com"}
+    job = {"events.amazonaws.com"} if plan.profile == "scale" else set()
+    assert allowed == {"cloudwatch.amazonaws.com"} | job
+
+
+def test_files_of_carts_find_room_on_disk(plan: Planned) -> None:
+    room = {
+        function.values["function_name"].removeprefix("shopstream-"): storage["size"]
+        for function in plan.of("aws_lambda_function")
+        for storage in function.values["ephemeral_storage"]
+    }
+    assert {name for name, mib in room.items() if mib != 512} == {"CartProcessor", "Promotions"}
+    # docs/aws.md says how many lines that is.
+    lines = room["CartProcessor"] * 1024**2 // LINE_BYTES
+    assert f"{lines // 1_000_000} million lines" in (ROOT.parent / "docs/aws.md").read_text("utf-8")
 
 
 # What is called without waiting for an answer.

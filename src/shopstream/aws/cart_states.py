@@ -15,6 +15,7 @@ from shopstream.domain.left_in_carts import DAYS_US, IDLE_US, LeftItem
 from shopstream.events import CartLine
 
 CACHE_KIB = 64 * 1024
+_PAGE_BYTES = 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
 _DAY_US = 86_400_000_000
@@ -42,13 +43,23 @@ WHERE quantity > 0 AND at_us <= ? AND at_us >= ?
 
 
 class CartStates:
-    """What each cart holds of each product after the lines taken so far."""
+    """What each cart holds of each product after the lines taken so far.
 
-    def __init__(self, folder: Path) -> None:
+    Keeps at most `bytes_max` in `folder`, sorting apart. More is SQLite's error that the disk is
+    full.
+    """
+
+    def __init__(self, folder: Path, bytes_max: int) -> None:
         self._db = sqlite3.connect(folder / "carts.db", isolation_level=None)
-        for pragma in ("journal_mode = OFF", "synchronous = OFF", "temp_store = FILE"):
+        for pragma in (
+            "journal_mode = OFF",
+            "synchronous = OFF",
+            "temp_store = FILE",
+            f"page_size = {_PAGE_BYTES}",
+            f"max_page_count = {max(1, bytes_max // _PAGE_BYTES)}",
+            f"cache_size = -{CACHE_KIB}",
+        ):
             self._db.execute(f"PRAGMA {pragma}")
-        self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._db.executescript(_TABLES)
         self._db.execute("BEGIN")
         self.latest_us = 0

@@ -3,7 +3,8 @@
 `raw` carts/NAME.csv[.gz] -> the log, as events, each row once; and `processed`
 abandoned_items/NAME.ndjson.gz (all that was left in carts, by customer) and abandoned_products/
 NAME.csv (the 50 products most often left), which is put last and makes S3 tell Promotions, who
-writes `consumption` promotions/NAME.csv: of each customer at most 10 products.
+writes `consumption` promotions/NAME.csv: of each customer at most 10 products. NAME is the file's
+without `.csv`; what ends otherwise (`.csv.gz`) keeps its end, so that no two files make one.
 
 Only the file's own lines are looked at: what was bought meanwhile, the tables know
 (`gold_abandoned_products`). Read as a stream; what is told twice is done twice, to the same end.
@@ -12,19 +13,16 @@ Only the file's own lines are looked at: what was bought meanwhile, the tables k
 from __future__ import annotations
 
 import gzip
-import io
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 from shopstream.aws.cart_csv import write_products, write_promotions
+from shopstream.aws.cart_files import Found, examined, opened, put, room, unpacked
 from shopstream.aws.cart_states import CartStates
 from shopstream.aws.clients import asked
 from shopstream.cells import Clock
@@ -40,7 +38,6 @@ from shopstream.mapping import find_mapping
 from shopstream.records import CsvFile
 
 if TYPE_CHECKING:
-    from botocore.response import StreamingBody
     from mypy_boto3_s3.client import S3Client
 
     from shopstream.aws.engine import AwsEngine
@@ -56,19 +53,18 @@ SUFFIXES = (".csv", ".csv.gz")
 BATCH_ITEMS, BATCH_BYTES = 2_000, 1024 * 1024
 STOP_S = 30.0
 """With so little time left nothing more is begun."""
-_CHUNK = 1 << 20
+LINE_BYTES = 400
+"""On disk, of a line: its cart's state, its id, and sorting them. About half of it was measured."""
+STATES_SHARE = 0.6
+"""Of what is free on disk; the rest is for sorting and what is put."""
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 _decode_item = msgspec.json.Decoder(LeftItem).decode
 
 
 class OutOfTime(ShopstreamError):
-    """A file takes longer than a run may; the next run goes on where this one stopped."""
-
-
-class _Object(NamedTuple):
-    bucket: str
-    key: str
-    etag: str
+    """A file takes longer than a run may; the next run goes on where this one stopped. There are
+    three; later ones begin when the file is put again.
+    """
 
 
 def process_carts(
@@ -76,8 +72,10 @@ def process_carts(
 ) -> dict[str, Any]:
     """The function CartProcessor, told of an object in the raw bucket. Returns what it did.
 
-    A file that can't be read, or lacks a column, adds nothing: why is put beside it, as
-    `failed/carts/NAME.csv.error`. Raises OutOfTime, AwsError, LogFull: then try again.
+    A file that can't be read, lacks a column, or has more lines than there is room for, adds
+    nothing: why is put beside it, as `failed/carts/NAME.csv.error`. So it is when the room was too
+    small after all; its rows may be in the log then. Raises OutOfTime, AwsError, LogFull: then try
+    again.
     """
     key = _key(event)
     if not key.startswith(RAW) or not key.lower().endswith(SUFFIXES):
@@ -85,16 +83,18 @@ def process_carts(
     s3, names = engine.clients.s3, engine.names
     bucket = names.bucket("raw")
     try:
-        found, digest = _examined(s3, bucket, key)
-        loading = _Loading(engine, found, digest, time_left_s)
-        with tempfile.TemporaryDirectory() as folder, CartStates(Path(folder)) as states:
+        found = examined(s3, bucket, key, lambda: time_left_s() >= STOP_S)
+        loading = _Loading(engine, found, time_left_s)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            room(key, found.lines, LINE_BYTES, folder) as free,
+            CartStates(Path(folder), int(free * STATES_SHARE)) as states,
+        ):
             counts = loading.run(states)
             counts |= _put_left(s3, names.bucket("processed"), _name(key), states, Path(folder))
     except SourceError as e:
-        failed = f"failed/{key}.error"
-        advice = f"Mend it and put it into {RAW} again.\n"
-        with asked(f"put s3://{bucket}/{failed}"):
-            s3.put_object(Bucket=bucket, Key=failed, Body=f"{e}\n\n{advice}".encode())
+        advice = f"Mend it and put it into {RAW} again."
+        _tell(s3, bucket, f"failed/{key}.error", f"{e}\n\n{advice}\n")
         return {"failed": key, "error": str(e)}
     return {"file": key} | counts
 
@@ -102,21 +102,37 @@ def process_carts(
 def promote(
     engine: AwsEngine, event: Mapping[str, Any], time_left_s: Callable[[], float]
 ) -> dict[str, Any]:
-    """The function Promotions, told of an object in the processed bucket. Returns what it did."""
+    """The function Promotions, told of an object in the processed bucket. Returns what it did.
+
+    Where there is no room for its file, `promotions/NAME.csv.error` says so.
+    """
     key = _key(event)
     if not key.startswith(PRODUCTS) or not key.endswith(".csv"):
         return {"skipped": key}
     s3, names = engine.clients.s3, engine.names
     name = key.removeprefix(PRODUCTS).removesuffix(".csv")
     items, made = f"{ITEMS}{name}.ndjson.gz", f"{PROMOTIONS}{name}.csv"
-    bucket = names.bucket("processed")
-    with _object(s3, bucket, items) as body, tempfile.TemporaryFile() as out:
-        with gzip.GzipFile(fileobj=body) as unpacked:
-            as_of = unpacked.readline().decode().strip()
-            lines = (_decode_item(line) for line in _checked(unpacked, time_left_s))
-            customers, rows = write_promotions(out, left_by_customer(lines), as_of)
-        _put(s3, names.bucket("consumption"), made, out)
+    bucket, into = names.bucket("processed"), names.bucket("consumption")
+    try:
+        with (
+            opened(s3, bucket, items) as body,
+            room(made, 0, 0, tempfile.gettempdir()),
+            tempfile.TemporaryFile() as out,
+        ):
+            with gzip.GzipFile(fileobj=body) as lines:
+                as_of = lines.readline().decode().strip()
+                found = (_decode_item(line) for line in _checked(lines, time_left_s))
+                customers, rows = write_promotions(out, left_by_customer(found), as_of)
+            put(s3, into, made, out)
+    except SourceError as e:
+        _tell(s3, into, f"{made}.error", f"{e}\n")
+        return {"failed": made, "error": str(e)}
     return {"file": made, "customers": customers, "rows": rows}
+
+
+def _tell(s3: S3Client, bucket: str, key: str, text: str) -> None:
+    with asked(f"put s3://{bucket}/{key}"):
+        s3.put_object(Bucket=bucket, Key=key, Body=text.encode())
 
 
 def _checked(lines: IO[bytes] | gzip.GzipFile, time_left_s: Callable[[], float]) -> Iterator[bytes]:
@@ -129,23 +145,22 @@ def _checked(lines: IO[bytes] | gzip.GzipFile, time_left_s: Callable[[], float])
 class _Loading:
     """A file on its way into the log and into the states of its carts."""
 
-    def __init__(
-        self, engine: AwsEngine, found: _Object, digest: str, time_left_s: Callable[[], float]
-    ) -> None:
+    def __init__(self, engine: AwsEngine, found: Found, time_left_s: Callable[[], float]) -> None:
         self._engine, self._found, self._time_left_s = engine, found, time_left_s
         self._settings = engine.settings
         self._mapping: FileMapping = find_mapping("carts_csv")
         future_us = round(self._settings.future_max.total_seconds() * 1e6)
         self._limits = Limits(future_us, self._settings.total_tolerance)
         self._clock = Clock(_now_us() + future_us)
-        self._progress = f"load:{digest}:{self._mapping.fingerprint}"
+        self._progress = f"load:{found.digest}:{self._mapping.fingerprint}"
         self._counts = {"rows": 0, "sent": 0, "unreadable": 0, "invalid": 0}
 
     def run(self, states: CartStates) -> dict[str, int]:
         """Every row is in the log when this returns; `states` has seen all that are valid."""
         log = self._engine.clicks_log()
-        with _object(self._engine.clients.s3, *self._found) as body:
-            stream = _unpacked(self._found.key, body)
+        found = self._found
+        with opened(self._engine.clients.s3, found.bucket, found.key, found.etag) as body:
+            stream = unpacked(found.key, body)
             csv = CsvFile(Path(self._found.key), stream, self._mapping.format, tabbed=False)
             rows = MappedRows(
                 self._mapping,
@@ -188,7 +203,10 @@ class _Loading:
     def _append(self, log: AppendLog, batch: list[Item], done: int) -> None:
         if self._time_left_s() < STOP_S:
             sent = done - len(batch)
-            raise OutOfTime(f"{self._found.key}: {sent:,} rows are in the log; the rest follows")
+            raise OutOfTime(
+                f"{self._found.key}: {sent:,} rows of some {self._found.lines:,} are in the log; it"
+                " is gone on with twice by itself, then when it is put again"
+            )
         entries = [
             self._entry([item for item in batch if item.rejected is rejected], rejected)
             for rejected in (False, True)
@@ -223,10 +241,10 @@ def _put_left(
             for item in states.by_customer():
                 packed.write(_encode(item) + b"\n")
                 items += 1
-        _put(s3, bucket, f"{ITEMS}{name}.ndjson.gz", out)
+        put(s3, bucket, f"{ITEMS}{name}.ndjson.gz", out)
     with (folder / "products.csv").open("w+b") as out:
         products = write_products(out, most_left(states.by_product()), as_of)
-        _put(s3, bucket, f"{PRODUCTS}{name}.csv", out)
+        put(s3, bucket, f"{PRODUCTS}{name}.csv", out)
     return {"items": items, "products": products}
 
 
@@ -237,88 +255,7 @@ def _key(event: Mapping[str, Any]) -> str:
 
 
 def _name(key: str) -> str:
-    bare = key.removeprefix(RAW)
-    suffix = next(s for s in reversed(SUFFIXES) if bare.lower().endswith(s))
-    return bare[: -len(suffix)]
-
-
-def _examined(s3: S3Client, bucket: str, key: str) -> tuple[_Object, str]:
-    """The object as it is, read to its end, with the SHA-256 of its bytes. Raises SourceError."""
-    digest = sha256()
-    with asked(f"get s3://{bucket}/{key}"):
-        etag = s3.head_object(Bucket=bucket, Key=key)["ETag"]
-    found = _Object(bucket, key, etag)
-    with _object(s3, *found) as body:
-        empty = True
-        stream = _unpacked(key, io.BufferedReader(_Hashed(body, digest.update), _CHUNK))
-        try:
-            while stream.read(_CHUNK):
-                empty = False
-        except (OSError, EOFError, zlib.error) as e:
-            if isinstance(e, OSError) and not isinstance(e, gzip.BadGzipFile):
-                raise
-            raise SourceError(f"{key}: its gzip data is damaged: {e}") from None
-    if empty:
-        raise SourceError(f"{key}: is empty: nothing to load")
-    return found, digest.hexdigest()
-
-
-def _unpacked(key: str, body: IO[bytes]) -> IO[bytes]:
-    if not key.lower().endswith(".gz"):
-        return body
-    return io.BufferedReader(gzip.GzipFile(fileobj=body), _CHUNK)
-
-
-class _Body(io.RawIOBase):
-    """An answer of S3 as a stream. A connection that breaks is an OSError: try again."""
-
-    def __init__(self, body: StreamingBody, where: str) -> None:
-        self._body, self._where = body, where
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        with asked(f"read {self._where}"):
-            chunk = self._body.read(len(buffer))
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
-
-
-class _Hashed(io.RawIOBase):
-    """A stream that tells what is read of it."""
-
-    def __init__(self, stream: IO[bytes], tell: Callable[[bytes], None]) -> None:
-        self._stream, self._tell = stream, tell
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        chunk = self._stream.read(len(buffer))
-        buffer[: len(chunk)] = chunk
-        self._tell(chunk)
-        return len(chunk)
-
-
-@contextmanager
-def _object(s3: S3Client, bucket: str, key: str, etag: str = "") -> Iterator[io.BufferedReader]:
-    """The bytes of an object, as it was when it had this ETag."""
-    where = f"s3://{bucket}/{key}"
-    with asked(f"get {where}"):
-        same: Any = {"IfMatch": etag} if etag else {}
-        body = s3.get_object(Bucket=bucket, Key=key, **same)["Body"]
-    try:
-        yield io.BufferedReader(_Body(body, where), _CHUNK)
-    finally:
-        body.close()
-
-
-def _put(s3: S3Client, bucket: str, key: str, file: IO[bytes]) -> None:
-    file.flush()
-    file.seek(0)
-    with asked(f"put s3://{bucket}/{key}"):
-        s3.put_object(Bucket=bucket, Key=key, Body=file)
+    return key.removeprefix(RAW).removesuffix(".csv")
 
 
 def _now_us() -> int:

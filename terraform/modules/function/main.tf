@@ -123,6 +123,10 @@ resource "aws_lambda_function" "this" {
     variables = var.environment
   }
 
+  ephemeral_storage {
+    size = var.storage_mib
+  }
+
   tracing_config {
     mode = var.tracing ? "Active" : "PassThrough"
   }

@@ -71,6 +71,17 @@ variable "memory_mib" {
   }
 }
 
+variable "storage_mib" {
+  description = "Room on disk (`/tmp`) in MiB; what is above 512 costs a little by the second."
+  type        = number
+  default     = 512
+
+  validation {
+    condition     = var.storage_mib >= 512 && var.storage_mib <= 10240
+    error_message = "storage_mib: 512 to 10240."
+  }
+}
+
 variable "timeout_s" {
   description = "Seconds after which a call is ended."
   type        = number
