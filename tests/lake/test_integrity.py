@@ -16,7 +16,7 @@ from shopstream.lake.model import load_models, load_sources
 from shopstream.lake.rebuild import rebuild
 from shopstream.lake.report import BuildReport
 from shopstream.lake.staging import Staging
-from shopstream.lake.state import fingerprint
+from shopstream.lake.fingerprint import fingerprint
 from shopstream.lake.verify import Processed, verify
 
 pytestmark = pytest.mark.slow

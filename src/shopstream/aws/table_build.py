@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from shopstream.aws.athena import NotInTime, QueryFailed
 from shopstream.lake import statements as sql
+from shopstream.lake.audit_answer import failures_in, rows_after
 from shopstream.lake.compiled import CompiledLake, CompiledModel, hash_of
 from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted
-from shopstream.lake.quality import TestFailure, shown
+from shopstream.lake.quality import TestFailure
 
 if TYPE_CHECKING:
     from shopstream.aws.athena import Row
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 TRIES_MAX = 3
 ROOM_S = 20.0
 """What has to be left of the time to write down how far a build has come."""
-EXAMPLES_MAX = 5
 STAGED = "staged:"
 """Before what was staged, among the things that a build has started."""
 
@@ -172,9 +172,7 @@ class TableBuild:
             return Made(failures)
         written = self._publish(rows, days)
         staged = int(said["staged_count"] or 0)
-        published = int(said.get("published") or 0)
-        replaced = int(said.get("replaced") or 0)
-        return Made([], None if self._full else written, staged, published - replaced + staged)
+        return Made([], None if self._full else written, staged, rows_after(said))
 
     # --- what the model reads -----------------------------------------------------------------
 
@@ -299,58 +297,14 @@ class TableBuild:
         answer = self._run.ask(query)
         if not answer:
             raise QueryFailed("its tests gave no answer")  # which no query without rows can mean
-        said = answer[0]
-        failures: list[TestFailure] = []
-        for n, test in enumerate(model.tests):
-            failing = int(said[f"t{n}"] or 0)
-            if not failing:
-                continue
-            example: dict[str, str] = {}
-            if test.example and len(failures) < EXAMPLES_MAX:
-                found = self._run.ask(sql.example_query(test.example, self._db, staged, ctes))
-                example = {k: shown(v) for row in found for k, v in row.items()}
-            if test.test == "freshness":
-                own, landed = said[f"own{n}"] or "nothing", said[f"landed{n}"]
-                example = {test.column: own}
-                message = (
-                    f"the newest row is of {own}, more than {test.wanted} before what landed:"
-                    f" {landed}"
-                )
-            else:
-                message = _message(test.test, failing, test.wanted)
-            failures.append(
-                TestFailure(model.name, test.test, test.column, failing, example, message)
-            )
-        return said, failures + self._audit_row_count(said, counted=counted)
 
-    def _audit_row_count(self, said: Row, *, counted: bool) -> list[TestFailure]:
-        most = self._model.drop_percent_max
-        if most < 0 or not counted or self._full:
-            return []
-        before = int(said["published"] or 0)
-        after = before - int(said["replaced"] or 0) + int(said["staged_count"] or 0)
-        lost = before - after
-        if lost <= 0 or lost * 100 <= before * most:
-            return []
-        message = (
-            f"{after:,} rows where {before:,} are published: more than {most}% fewer; if that is"
-            " right, build it with --full"
-        )
-        return [TestFailure(self._model.name, "row_count", "", lost, {}, message)]
+        def ask(example: str) -> list[Row]:
+            return self._run.ask(sql.example_query(example, self._db, staged, ctes))
+
+        return answer[0], failures_in(model, answer[0], ask, counted=counted and not self._full)
 
     def _failure(self, message: str) -> TestFailure:
         return TestFailure(self._model.name, "build", "", 0, {}, message[:1_000])
-
-
-def _message(test: str, failing: int, wanted: str) -> str:
-    rows = f"{failing:,} row{'s' * (failing != 1)}"
-    if test == "unique":
-        return f"{rows} {wanted}"
-    if test == "relationships":
-        return (
-            f"{rows} {'has a value that is' if failing == 1 else 'have values that are'} {wanted}"
-        )
-    return f"{rows} {'is' if failing == 1 else 'are'} {wanted}"
 
 
 def _since(day: str) -> str:

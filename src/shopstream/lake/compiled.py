@@ -120,8 +120,8 @@ def landed_table(source: Source) -> str:
 def _model(model: Model, sources: dict[str, Source]) -> CompiledModel:
     from shopstream.lake.audit_sql import compile_tests
     from shopstream.lake.dialect import compile_model, hive_type, type_of
+    from shopstream.lake.fingerprint import fingerprint
     from shopstream.lake.quality import relations_of
-    from shopstream.lake.state import fingerprint
 
     select = compile_model(model, "trino", str)
     lines = select.splitlines()

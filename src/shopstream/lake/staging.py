@@ -22,10 +22,11 @@ from shopstream.lake.bind import (
 from shopstream.lake.catalog import ALL_DAYS, Checkpoint, field_ids, replace_days, take_columns
 from shopstream.lake.current import TableNow, sync_path
 from shopstream.lake.files import data_file
+from shopstream.lake.fingerprint import fingerprint
 from shopstream.lake.model import Model, Source
 from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted
 from shopstream.lake.quality import TestFailure, audit, relations_of
-from shopstream.lake.state import LakeState, fingerprint
+from shopstream.lake.state import LakeState
 
 if TYPE_CHECKING:
     import duckdb

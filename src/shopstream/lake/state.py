@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from shopstream.lake.catalog import (
 )
 from shopstream.lake.current import Current, TableNow, read_current, write_current
 from shopstream.lake.files import DataFile, is_whole
+from shopstream.lake.fingerprint import fingerprint
 from shopstream.lake.inputs import Inputs, New
 from shopstream.lake.model import Model, Source, load_models, load_sources
 from shopstream.lake.plan import NO_DAYS, Days, Standing, Step, Wanted, plan, union
@@ -179,15 +179,3 @@ class LakeState:
         """Have readers see the tables as they are now."""
         current = Current(build=build, built_at=datetime.now(UTC), tables=self.tables)
         write_current(self._settings.data_dir, current)
-
-
-def fingerprint(model: Model, sources: Mapping[str, Source]) -> str:
-    """Changes when what a table holds may: its SQL, columns, partition or way of building, or how
-    the sources are read that it is made of.
-    """
-    read = [sources[name] for name in model.reads if name in sources]
-    said = (
-        (model.sql, list(model.types.items()), model.partition, model.build, model.merge),
-        [(source.sql, list(source.raw.items()), list(source.types.items())) for source in read],
-    )
-    return blake2b(msgspec.json.encode(said), digest_size=8).hexdigest()
