@@ -82,6 +82,7 @@ module "function" {
   } if each.key == "OfferGenerator" }
 
   failures_arn       = module.failures.arn
+  given_up_arn       = module.bucket["failures"].arn
   tracing            = var.tracing
   log_retention_days = var.log_retention_days
   kms_key_arn        = local.kms_key_arn
@@ -167,4 +168,24 @@ module "schedule" {
   function_name   = module.function[each.value.function].name
   function_arn    = module.function[each.value.function].arn
   failures_arn    = module.failures.arn
+}
+
+
+# A record of a stream that was given up lies in a bucket, whole. The queue of failures is told of it,
+# so that its alarm rings and `check` counts it.
+resource "aws_cloudwatch_event_rule" "given_up" {
+  name        = "${var.prefix}-given-up"
+  description = "Records of a stream were given up."
+
+  event_pattern = jsonencode({
+    source      = ["aws.s3"]
+    detail-type = ["Object Created"]
+    detail      = { bucket = { name = [module.bucket["failures"].name] } }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "given_up" {
+  rule      = aws_cloudwatch_event_rule.given_up.name
+  target_id = "failures"
+  arn       = module.failures.arn
 }

@@ -58,6 +58,7 @@ locals {
     consumption              = {}
     results                  = {}
     artifacts                = {}
+    failures                 = { eventbridge = true } # records of streams that no try could process
   }
 
   lifecycle_rules = {
@@ -74,7 +75,8 @@ locals {
       glacier_after_days    = local.archive_days > var.bronze_glacier_after_days ? var.bronze_glacier_after_days : null
       expire_after_days     = local.archive_days
     } }
-    results = { results = { expire_after_days = var.results_expire_after_days } }
+    results  = { results = { expire_after_days = var.results_expire_after_days } }
+    failures = { records = { expire_after_days = 14 } } # as dead letters
   }
 }
 

@@ -17,6 +17,7 @@ from tests.infra.terraform import PROGRAM, ROOT, TerraformFailed, Unavailable, f
 
 _TIMEOUT_S = 600
 _BUCKETS = ("lake", "real-time-offers-archive", "raw", "processed", "consumption", "results")
+_BUCKETS += ("failures",)
 _HERE = f"{REGION}:{ACCOUNT}"
 # The provider checks that an ARN looks like one. Those of a type are the same, but for `_NAMED`.
 _ARNS = {
@@ -46,6 +47,7 @@ _OTHERS: Mapping[str, Mapping[str, str]] = {
     },
 }
 _NAMED = {
+    "module.alarms.aws_sns_topic.this": f"arn:aws:sns:{_HERE}:shopstream-alarms",
     "module.failures.aws_sqs_queue.this": f"arn:aws:sqs:{_HERE}:shopstream-failures",
     "module.orders.aws_sqs_queue.dead[0]": f"arn:aws:sqs:{_HERE}:shopstream-orders-dlq.fifo",
     **{

@@ -5,8 +5,9 @@ lowest failed record, halving, records given up to the on-failure destination. Q
 filters, what was not reported as failed is deleted, what failed comes again and ends as a dead
 letter.
 
-Two things are not as in AWS: several batches of a shard are never in flight at once, and with
-`hurry` a failed message is visible again at once rather than after the queue's visibility time-out.
+Three things are not as in AWS: several batches of a shard are never in flight at once; with `hurry`
+a failed message is visible again at once rather than after the queue's visibility time-out, and a
+record of a stream is given up after `TRIES_IN_A_HURRY` more tries even where the mapping has more.
 """
 
 import base64
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 from tests.infra.emulator import Emulator
 from tests.infra.mappings import (
@@ -33,6 +35,7 @@ from tests.infra.mappings import (
 
 Invoke: TypeAlias = Callable[[str, dict[str, Any]], Outcome]
 Record: TypeAlias = dict[str, Any]
+TRIES_IN_A_HURRY = 10
 _RECEIVED_MAX = 10
 _READ_MAX = {"kinesis": 10_000, "dynamodb": 1_000}
 
@@ -43,6 +46,8 @@ class Poller:
     def __init__(self, emulator: Emulator, invoke: Invoke, *, hurry: bool = True) -> None:
         found = emulator.client("lambda").list_event_source_mappings()["EventSourceMappings"]
         self.mappings = [mapping for mapping in map(read_mapping, found) if mapping.enabled]
+        if hurry:
+            self.mappings = [_fewer_tries(mapping) for mapping in self.mappings]
         self.made_for: set[tuple[str, str, str]] = set()
         self._sources = [
             (_Queue if mapping.service == "sqs" else _Stream)(
@@ -73,6 +78,10 @@ class Poller:
         raise AssertionError(f"functions are still invoked after {rounds_max} rounds")
 
 
+def _fewer_tries(mapping: SourceMapping) -> SourceMapping:
+    return mapping._replace(retries_max=min(mapping.retries_max, TRIES_IN_A_HURRY))
+
+
 class _Stream:
     """A Kinesis stream or a table's: each shard goes on by itself."""
 
@@ -87,7 +96,7 @@ class _Stream:
         self.mapping = mapping
         self._invoke = invoke
         self._note = note
-        self._sqs = emulator.client("sqs")
+        self._sqs, self._s3 = emulator.client("sqs"), emulator.client("s3")
         self._kinesis = mapping.service == "kinesis"
         client = emulator.client("kinesis" if self._kinesis else "dynamodbstreams")
         self._get = client.get_records
@@ -149,7 +158,7 @@ class _Stream:
             shard.waiting, shard.since = [], 0.0
 
     def _give_up(self, shard: str, tried: Tried, why: str, outcome: Outcome) -> None:
-        """Tell the on-failure destination what was given up: where it is, not what."""
+        """Tell the on-failure destination what was given up: a queue where it is, a bucket what."""
         arn = self.mapping.destination_arn
         if not arn:
             return
@@ -178,10 +187,18 @@ class _Stream:
             "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
             ("KinesisBatchInfo" if self._kinesis else "DDBStreamBatchInfo"): batch,
         }
-        assert arn.split(":")[2] == "sqs", f"{arn}: only queues are known here as destinations"
+        if arn.split(":")[2] == "s3":
+            self._keep(shard, message | {"payload": json.dumps({"Records": list(tried.records)})})
+            return
         queue = self._sqs.get_queue_url(QueueName=arn.split(":")[-1])["QueueUrl"]
         self._sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(message))
         self._note(self.mapping, "sqs:SendMessage", arn)
+
+    def _keep(self, shard: str, message: Mapping[str, Any]) -> None:
+        arn, now = self.mapping.destination_arn, datetime.now(UTC)
+        key = f"aws/lambda/{self.mapping.uuid}/{shard}/{now:%Y/%m/%d/%Y-%m-%dT%H.%M.%S}-{uuid4()}"
+        self._s3.put_object(Bucket=arn.split(":")[-1], Key=key, Body=json.dumps(message).encode())
+        self._note(self.mapping, "s3:PutObject", f"{arn}/{key}")
 
 
 class _Shard:

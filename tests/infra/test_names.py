@@ -85,7 +85,7 @@ def test_the_topics_and_deliveries(plan: Planned) -> None:
 
 
 def test_the_buckets(plan: Planned) -> None:
-    places = ("raw", "processed", "consumption", "results", "artifacts")
+    places = ("raw", "processed", "consumption", "results", "artifacts", "failures")
     wanted = {NAMES.lake, NAMES.offers_archive} | {NAMES.bucket(place) for place in places}
     assert named(plan, "aws_s3_bucket", "bucket") == wanted
 

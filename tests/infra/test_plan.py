@@ -18,6 +18,7 @@ from shopstream.aws.tables import ttls_s
 from shopstream.settings import Settings
 
 DAY_S = 86_400
+DEAD_LETTER_DAYS = 14
 BATCH_MAX = 10  # messages that SQS gives at once
 
 
@@ -76,10 +77,37 @@ def test_a_record_is_tried_a_finite_number_of_times_and_for_a_finite_time(plan: 
         assert 60 <= mapping.values["maximum_record_age_in_seconds"] < DAY_S, mapping.address
 
 
-def test_a_record_that_is_given_up_is_kept(plan: Planned) -> None:
+def test_a_record_that_is_given_up_is_kept_whole(plan: Planned) -> None:
+    """A queue would be told only where it is in a stream that keeps a day."""
+    bucket = f"shopstream-failures-{ACCOUNT}"
     for mapping in streams_read(plan):
         failed = one_of(mapping, "destination_config")["on_failure"]
-        assert failed[0]["destination_arn"].endswith(":shopstream-failures"), mapping.address
+        assert failed[0]["destination_arn"] == f"arn:aws:s3:::{bucket}", mapping.address
+    (kept,) = [
+        one.values["rule"]
+        for one in plan.of("aws_s3_bucket_lifecycle_configuration")
+        if one.module == 'bucket["failures"]'
+    ]
+    days = [rule["expiration"][0]["days"] for rule in kept if rule["id"] == "records"]
+    assert days == [DEAD_LETTER_DAYS]
+
+
+def test_somebody_hears_of_a_record_that_is_given_up(plan: Planned) -> None:
+    """The queue whose depth has an alarm."""
+    (rule,) = [r for r in plan.of("aws_cloudwatch_event_rule") if r.address.endswith(".given_up")]
+    detail = json.loads(rule.values["event_pattern"])["detail"]
+    assert detail == {"bucket": {"name": [f"shopstream-failures-{ACCOUNT}"]}}
+    (target,) = [
+        t for t in plan.of("aws_cloudwatch_event_target") if t.values["rule"] == rule.values["name"]
+    ]
+    assert target.values["arn"].endswith(":shopstream-failures")
+    (watched,) = [b for b in plan.of("aws_s3_bucket_notification") if "failures" in b.address]
+    assert watched.values["eventbridge"]
+
+
+def test_an_outage_of_minutes_uses_no_records_tries_up(plan: Planned) -> None:
+    for mapping in streams_read(plan):
+        assert mapping.values["maximum_retry_attempts"] >= 100, mapping.address
 
 
 def test_a_stream_is_read_from_its_beginning(plan: Planned) -> None:
@@ -457,6 +485,8 @@ def test_what_fails_without_a_caller_is_kept(plan: Planned) -> None:
         failed = one_of(one, "destination_config")["on_failure"]
         assert failed[0]["destination"].endswith(":shopstream-failures")
     for target in plan.of("aws_cloudwatch_event_target"):
+        if target.address == "aws_cloudwatch_event_target.given_up":
+            continue  # it is that queue's own
         assert one_of(target, "dead_letter_config")["arn"].endswith(":shopstream-failures")
 
 

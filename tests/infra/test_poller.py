@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.infra.emulator import ABSENT, ACCOUNT, PROGRAM, REGION, Emulator
 from tests.infra.mappings import Outcome
-from tests.infra.poller import Poller
+from tests.infra.poller import TRIES_IN_A_HURRY, Poller
 
 pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason=ABSENT)
 
@@ -160,6 +160,32 @@ def test_a_poison_record_is_tried_again_from_itself_on_and_then_given_up_with_wh
     assert told["requestContext"]["condition"] == "RetryAttemptsExhausted"
     assert told["KinesisBatchInfo"]["batchSize"] == 2
     assert ("Function", "sqs:SendMessage", arn) in poller.made_for
+
+
+def test_a_bucket_gets_what_was_given_up_whole(emulator: Emulator, mapped: Any) -> None:
+    s3 = emulator.client("s3")
+    s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": REGION})
+    mapped(
+        stream(emulator, "kept", *"ab"),
+        StartingPosition="TRIM_HORIZON",
+        MaximumRetryAttempts=0,
+        DestinationConfig={"OnFailure": {"Destination": "arn:aws:s3:::kept"}},
+    )
+    seen = Seen(raising("a", "b"))
+    poller = Poller(emulator, seen)
+    poller.drain()
+    (key,) = [one["Key"] for one in s3.list_objects_v2(Bucket="kept")["Contents"]]
+    told = json.loads(s3.get_object(Bucket="kept", Key=key)["Body"].read())
+    assert told["KinesisBatchInfo"]["batchSize"] == 2
+    assert json.loads(told["payload"]) == {"Records": seen.records}
+    assert ("Function", "s3:PutObject", f"arn:aws:s3:::kept/{key}") in poller.made_for
+
+
+def test_in_a_hurry_a_record_is_given_up_early(emulator: Emulator, mapped: Any) -> None:
+    source = stream(emulator, "early", "a")
+    mapped(source, StartingPosition="TRIM_HORIZON", MaximumRetryAttempts=100)
+    seen = Seen(failing("a"))
+    assert Poller(emulator, seen).drain() == 1 + TRIES_IN_A_HURRY
 
 
 def test_halving_finds_the_record_that_makes_the_function_fail(

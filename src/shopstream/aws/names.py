@@ -65,7 +65,7 @@ class Names:
 
     @property
     def failures(self) -> str:
-        """The queue that stream mappings tell of records that no try could process."""
+        """The queue that hears of what was given up and has no queue of its own."""
         return f"{self.prefix}-failures"
 
     def table(self, name: str) -> str:
@@ -85,8 +85,8 @@ class Names:
         return f"{self.prefix}-bronze-{topic}"
 
     def bucket(self, name: str) -> str:
-        """`lake`, `real-time-offers-archive`, `raw`, `processed`, `consumption`, `results` or
-        `artifacts`.
+        """`lake`, `real-time-offers-archive`, `raw`, `processed`, `consumption`, `results`,
+        `artifacts` or `failures`.
         """
         if not self.account:
             raise ValueError("names of buckets need the account; see `aws_account`")

@@ -27,6 +27,20 @@ locals {
     }],
   )
 
+  # Without ListBucket S3 calls what isn't there forbidden; AWS's guide names both.
+  given_up = length(local.stream_settings) == 0 ? [] : [
+    {
+      sid       = "KeepWhatWasGivenUp"
+      actions   = ["s3:PutObject"]
+      resources = ["${var.given_up_arn}/aws/lambda/*"]
+    },
+    {
+      sid       = "FindWhatWasGivenUp"
+      actions   = ["s3:ListBucket"]
+      resources = [var.given_up_arn]
+    },
+  ]
+
   own = concat(
     [{
       sid       = "WriteLogs"
@@ -88,7 +102,7 @@ resource "aws_iam_role_policy" "this" {
 
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [for statement in concat(var.statements, local.sources, local.own) : merge(
+    Statement = [for statement in concat(var.statements, local.sources, local.given_up, local.own) : merge(
       {
         Sid      = statement.sid
         Effect   = "Allow"
@@ -170,7 +184,8 @@ resource "aws_lambda_event_source_mapping" "queue" {
 }
 
 # One record that can't be processed must not stop its shard until it expires: the batch is halved
-# until the record is alone, tried a bounded number of times, and then reported.
+# until the record is alone, tried a bounded number of times, and then kept in a bucket. A queue would be
+# told only where in the stream it is, which forgets it after a day.
 resource "aws_lambda_event_source_mapping" "stream" {
   for_each = local.stream_settings
 
@@ -187,7 +202,7 @@ resource "aws_lambda_event_source_mapping" "stream" {
 
   destination_config {
     on_failure {
-      destination_arn = var.failures_arn
+      destination_arn = var.given_up_arn
     }
   }
 

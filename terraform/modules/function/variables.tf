@@ -168,7 +168,7 @@ variable "kinesis_streams" {
     batch_size       = optional(number, 100)
     window_s         = optional(number, 1)
     parallelization  = optional(number, 1)
-    retries_max      = optional(number, 10)
+    retries_max      = optional(number, 100)
     record_age_max_s = optional(number, 21600)
     patterns         = optional(list(string))
   }))
@@ -181,7 +181,7 @@ variable "kinesis_streams" {
 
   validation {
     condition     = alltrue([for stream in values(var.kinesis_streams) : stream.record_age_max_s >= 60 && stream.record_age_max_s < 86400])
-    error_message = "kinesis_streams: record_age_max_s is at least 60 and below the stream's day, so that what is given up can still be read there."
+    error_message = "kinesis_streams: record_age_max_s is at least 60 and below the stream's day, so that it is given up before it is gone."
   }
 
   validation {
@@ -196,7 +196,7 @@ variable "table_streams" {
     arn              = string
     batch_size       = optional(number, 100)
     window_s         = optional(number, 0)
-    retries_max      = optional(number, 10)
+    retries_max      = optional(number, 100)
     record_age_max_s = optional(number, 21600)
     patterns         = optional(list(string))
   }))
@@ -209,7 +209,7 @@ variable "table_streams" {
 
   validation {
     condition     = alltrue([for stream in values(var.table_streams) : stream.record_age_max_s >= 60 && stream.record_age_max_s < 86400])
-    error_message = "table_streams: record_age_max_s is at least 60 and below the stream's day, so that what is given up can still be read there."
+    error_message = "table_streams: record_age_max_s is at least 60 and below the stream's day, so that it is given up before it is gone."
   }
 
   validation {
@@ -245,8 +245,19 @@ variable "async_event_age_max_s" {
   }
 }
 
+variable "given_up_arn" {
+  description = "ARN of the bucket that keeps the records of streams that were given up, whole, under `aws/lambda/`; needed with streams."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.given_up_arn == null ? length(var.kinesis_streams) + length(var.table_streams) == 0 : can(regex("^arn:[^:]+:s3:::[^/]+$", var.given_up_arn))
+    error_message = "given_up_arn: the ARN of a bucket; without it records of streams that no try can process would be lost."
+  }
+}
+
 variable "failures_arn" {
-  description = "ARN of the standard queue that is told of stream records and calls that were given up."
+  description = "ARN of the standard queue that gets calls which were given up and nobody waited for."
   type        = string
 
   validation {

@@ -66,6 +66,7 @@ run "with_all_it_can_read" {
   variables {
     queues          = { clicks = { arn = "arn:aws:sqs:eu-central-1:123456789012:shop-clicks.fifo", concurrency_max = 5 } }
     kinesis_streams = { clicks = { arn = "arn:aws:kinesis:eu-central-1:123456789012:stream/shop-BrowsingClickstream", parallelization = 4 } }
+    given_up_arn    = "arn:aws:s3:::shop-failures"
     table_streams = { events = {
       arn      = "arn:aws:dynamodb:eu-central-1:123456789012:table/shop-BrowsingEvents/stream/1"
       patterns = ["{\"eventName\":[\"INSERT\"]}"]
@@ -89,7 +90,7 @@ run "with_all_it_can_read" {
       mapping.bisect_batch_on_function_error
       && mapping.maximum_retry_attempts >= 0
       && mapping.maximum_record_age_in_seconds > 0 && mapping.maximum_record_age_in_seconds < 86400
-      && mapping.destination_config[0].on_failure[0].destination_arn == var.failures_arn
+      && mapping.destination_config[0].on_failure[0].destination_arn == var.given_up_arn
       && contains(mapping.function_response_types, "ReportBatchItemFailures")
     )])
     error_message = "A record that can't be processed stops its shard until it expires."
@@ -104,6 +105,12 @@ run "with_all_it_can_read" {
   assert {
     condition     = aws_lambda_event_source_mapping.stream["events"].parallelization_factor == 1 && aws_lambda_event_source_mapping.stream["clicks"].parallelization_factor == 4
     error_message = "A user's items come in any order, or Kinesis is read slowly."
+  }
+
+  # What was given up can be kept, whole.
+  assert {
+    condition     = flatten([for statement in jsondecode(aws_iam_role_policy.this.policy).Statement : statement.Resource if contains(statement.Action, "s3:PutObject")]) == ["arn:aws:s3:::shop-failures/aws/lambda/*"]
+    error_message = "Lambda can't keep what it gives up."
   }
 
   # Of a table only what is wanted is read.
@@ -139,7 +146,9 @@ run "all_resources_are_refused" {
 
   variables {
     statements = [{ sid = "All", actions = ["s3:GetObject"], resources = ["*"] }]
+    # So are records that would be lost.
+    table_streams = { events = { arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/t/stream/1" } }
   }
 
-  expect_failures = [var.statements]
+  expect_failures = [var.statements, var.given_up_arn]
 }
