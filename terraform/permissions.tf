@@ -22,12 +22,21 @@ locals {
   }
   read_rules = { sid = "ReadRules", actions = ["s3:GetObject"], resources = ["${local.bucket_arns["lake"]}/config/rules.toml"] }
 
+  publish_alerts = [
+    {
+      sid       = "NotifyOnce"
+      actions   = ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+      resources = [local.table_arns["idempotency"]]
+    },
+    { sid = "Alert", actions = ["sns:Publish"], resources = [module.alerts.arn, module.invalid_orders.arn] },
+  ]
+
   # Clicks may make orders, where one message is both, and orders purchases; stock comes with orders only.
   taken = {
     Ingestor       = { tables = ["alerts", "browsing_events", "ledger", "orders", "quarantine", "state"], topics = ["carts", "clicks", "orders", "quarantine"] }
     OrderProcessor = { tables = ["alerts", "browsing_events", "ledger", "orders", "products", "quarantine", "state", "stock_levels"], topics = ["orders", "quarantine", "stock"] }
   }
-  take_records = { for name, taken in local.taken : name => [
+  take_records = { for name, taken in local.taken : name => concat(local.publish_alerts, [
     { sid = "ReadHistory", actions = ["dynamodb:Query"], resources = [local.table_arns["browsing_events"]] },
     {
       sid       = "PutWhatIsNew" # a put that finds something there reads it
@@ -54,14 +63,8 @@ locals {
       actions   = ["firehose:PutRecordBatch"]
       resources = [for topic in taken.topics : module.delivery[topic].arn]
     },
-    {
-      sid       = "NotifyOnce"
-      actions   = ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
-      resources = [local.table_arns["idempotency"]]
-    },
-    { sid = "Alert", actions = ["sns:Publish"], resources = [module.alerts.arn, module.invalid_orders.arn] },
     local.find,
-  ] }
+  ]) }
 
   make_offers = [
     {
@@ -102,9 +105,9 @@ locals {
     Ingestor       = local.take_records.Ingestor
     OrderProcessor = local.take_records.OrderProcessor
     OfferGenerator = local.make_offers
-    CartWatcher = concat(local.make_offers, [
+    CartWatcher = concat(local.make_offers, local.publish_alerts, [
       { sid = "FindDueTimers", actions = ["dynamodb:Query"], resources = values(module.table["timers"].index_arns) },
-      { sid = "RememberWatermark", actions = ["dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:Query"], resources = [local.table_arns["state"]] },
+      { sid = "RememberWatermarkAndEmptyOutbox", actions = ["dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:Query"], resources = [local.table_arns["state"]] },
     ])
     CartProcessor = [
       { sid = "ReadRaw", actions = ["s3:GetObject"], resources = ["${local.bucket_arns["raw"]}/carts/*"] },
@@ -151,7 +154,6 @@ locals {
         actions   = ["s3:GetBucketLocation", "s3:ListBucket"]
         resources = [for name in ["lake", "real-time-offers-archive", "results"] : local.bucket_arns[name]]
       },
-      { sid = "Alert", actions = ["sns:Publish"], resources = [module.alerts.arn] },
     ]
     Replay = [
       { sid = "ReadQuarantine", actions = ["dynamodb:Query"], resources = [local.table_arns["quarantine"]] },

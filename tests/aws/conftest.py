@@ -21,7 +21,10 @@ from shopstream.aws.clients import Clients
 from shopstream.aws.names import BRONZE_TOPICS, TABLES
 from shopstream.events import Order
 
-_CACHED = ("_engine", "_metrics", "_traced", "_collector", "_ingestor", "_offers", "_cart_watcher")
+_CACHED = (
+    *("_engine", "_metrics", "_traced", "_collector", "_ingestor", "_publisher", "_offers"),
+    "_cart_watcher",
+)
 
 
 class Stack(Deployment):
@@ -135,6 +138,8 @@ class Faults:
         if text is None or text not in (sent if isinstance(sent, str) else sent.decode()):
             return None
         body = b'{"__type":"AccessDeniedException","message":"made to fail"}'
+        if operation == "Publish":  # SNS speaks XML
+            body = b"<ErrorResponse><Error><Code>AuthorizationError</Code></Error></ErrorResponse>"
 
         class Raw:
             def stream(self, **_: Any) -> Iterator[bytes]:

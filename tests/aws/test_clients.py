@@ -15,6 +15,7 @@ from botocore.exceptions import (
     NoRegionError,
     ReadTimeoutError,
 )
+from botocore.parsers import ResponseParserError
 from tests.aws.answering import no_aws
 
 from shopstream.aws.clients import Clients, asked, passes_by_itself
@@ -48,6 +49,7 @@ def failed(code: str, status: int = 400) -> ClientError:
         (NoCredentialsError(), "put it: there are no AWS credentials; run `aws configure`"),
         (NoRegionError(), "put it: no region is set; set AWS_REGION"),
         (EndpointConnectionError(endpoint_url="https://x"), "put it: EndpointConnectionError"),
+        (ResponseParserError("<html>"), "put it: what answered is not AWS: <html>"),
     ],
 )
 def test_errors_name_what_was_asked_and_what_to_do(error: Exception, told: str) -> None:
@@ -85,6 +87,11 @@ def test_every_client_has_time_outs_and_tries_again() -> None:
     assert config.connect_timeout == 2
     assert config.read_timeout == 8
     assert config.retries == {"mode": "standard", "total_max_attempts": 3}
+
+
+def test_sns_is_asked_once_as_the_outbox_asks_again() -> None:
+    config: Any = no_aws().sns.meta.config
+    assert config.retries["total_max_attempts"] == 1
 
 
 def test_a_client_is_made_once() -> None:

@@ -166,19 +166,6 @@ def test_an_alert_is_published_once_though_its_record_fails_and_comes_again(
     assert stack.told(stack.names.alerts) == []
 
 
-def test_an_alert_that_sns_did_not_take_is_published_when_its_record_comes_again(
-    stack: Stack, faults: Faults
-) -> None:
-    stack.told(stack.names.alerts)
-    event = sent(stack, ("a", packed("orders", order("large12", "5000"))), queue="orders")
-    faults.fail("Publish", "")
-    assert failed(handlers.order_processor(event, Context())) == ["m0"]
-    assert stack.told(stack.names.alerts) == []
-    faults.heal()
-    assert failed(handlers.order_processor(event, Context())) == []
-    assert len(stack.told(stack.names.alerts)) == 1
-
-
 def test_a_record_of_a_topic_that_nobody_knows_blocks_no_shard(stack: Stack) -> None:
     records = [
         ("u13", packed("wishes", b'{"user_id":"u13"}')),
@@ -186,15 +173,3 @@ def test_a_record_of_a_topic_that_nobody_knows_blocks_no_shard(stack: Stack) -> 
     ]
     assert failed(handlers.ingestor(streamed(stack, *records), Context())) == []
     assert len(stack.clicks_of("u13")) == 1
-
-
-def test_an_alert_that_sns_never_takes_fails_its_own_record_only(
-    stack: Stack, faults: Faults
-) -> None:
-    bad = packed("orders", order("never14", "5000"))
-    good = packed("orders", order("large14", "5000"))
-    event = sent(stack, ("a", bad), ("b", good), queue="orders")
-    faults.fail("Publish", "never14")
-    stack.told(stack.names.alerts)
-    assert failed(handlers.order_processor(event, Context())) == ["m0"]
-    assert len(stack.told(stack.names.alerts)) == 1

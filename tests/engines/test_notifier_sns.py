@@ -76,11 +76,9 @@ def test_invalid_orders_have_a_topic_of_their_own(deployment: Deployment) -> Non
     assert {a.kind for a in subscribed.alerts("alerts")} == kinds
 
 
-def test_subscriptions_can_choose_by_kind_and_leave_history_out(deployment: Deployment) -> None:
-    chosen = {"kind": ["large_order"], "historical": ["false"]}
-    subscribed = Subscribed(deployment, alerts=chosen)
+def test_subscriptions_can_choose_by_kind(deployment: Deployment) -> None:
+    subscribed = Subscribed(deployment, alerts={"kind": ["large_order"]})
     subscribed.notifier.deliver(alert("low_stock", alert_id="other kind"))
-    subscribed.notifier.deliver(alert(alert_id="old", historical=True))
     subscribed.notifier.deliver(alert(alert_id="wanted"))
     assert [a.alert_id for a in subscribed.alerts("alerts")] == ["wanted"]
 
@@ -92,7 +90,6 @@ def test_the_idempotency_key_is_an_attribute(deployment: Deployment) -> None:
     assert {key: found["Value"] for key, found in message["MessageAttributes"].items()} == {
         "alert_id": "a1",
         "kind": "large_order",
-        "historical": "false",
     }
 
 

@@ -27,6 +27,7 @@ from shopstream.aws.build_memory import (
     OpenBuild,
     TableState,
 )
+from shopstream.aws.outbox import Outbox
 from shopstream.aws.table_build import STAGED, Made, Site, Statements, TableBuild
 from shopstream.errors import Busy, ConfigError
 from shopstream.lake import statements as sql
@@ -100,7 +101,7 @@ def site_of(engine: AwsEngine, time_left_s: Callable[[], float]) -> Site:
         warehouse=f"s3://{names.lake}/warehouse",
         memory=BuildMemory(engine.tables()),
         lake=load_compiled(),
-        alert=engine.notifier().deliver,
+        alert=Outbox(engine.tables()).put,
         now_us=lambda: time.time_ns() // 1_000,
         time_left_s=time_left_s,
     )

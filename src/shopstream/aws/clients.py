@@ -115,7 +115,8 @@ class Clients:
 
     @cached_property
     def sns(self) -> SNSClient:
-        client: SNSClient = self._client("sns")
+        # Asked once: what it doesn't take waits in the outbox, where it is in nobody's way.
+        client: SNSClient = self._client("sns", tries_max=1)
         return client
 
     @cached_property
@@ -162,11 +163,11 @@ class Clients:
         meta = client.meta
         return f"arn:{meta.partition}:{service}:{meta.region_name}:{account}:{name}"
 
-    def _client(self, service: str) -> Any:
+    def _client(self, service: str, *, tries_max: int = 0) -> Any:
         from botocore.config import Config
 
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": self._tries_max},
+            retries={"mode": "standard", "total_max_attempts": tries_max or self._tries_max},
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
             max_pool_connections=CONNECTIONS_MAX,
@@ -190,6 +191,7 @@ def asked(what: str) -> Iterator[None]:
         NoCredentialsError,
         NoRegionError,
     )
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -206,6 +208,8 @@ def asked(what: str) -> Iterator[None]:
         raise AwsError(f"{what}: there are no AWS credentials; run `aws configure`") from e
     except NoRegionError as e:
         raise AwsError(f"{what}: no region is set; set AWS_REGION") from e
+    except ResponseParserError as e:
+        raise AwsError(f"{what}: what answered is not AWS: {e}"[:1_000], busy=True) from e
     except BotoCoreError as e:
         name, busy = type(e).__name__, passes_by_itself(e)
         raise AwsError(f"{what}: {name}: {e}", code=name, busy=busy) from e

@@ -130,12 +130,16 @@ def offer_generator(event: Event, context: LambdaContext) -> dict[str, Any]:
 
 @_observed
 def cart_watcher(event: Event, context: LambdaContext) -> dict[str, Any]:
-    """The clock -> offers for what did not happen."""
+    """The clock -> offers for what did not happen; alerts that SNS did not take at once."""
     clock_us = time.time_ns() // 1_000
     if "time" in event:
         clock_us = round(datetime.fromisoformat(event["time"]).timestamp() * 1e6)
+    time_left_s = _time_left_s(context)
+    publisher = _publisher()
+    publisher.begin(context)
+    _count("AlertsWaiting", publisher.publish_waiting(time_left_s))
     watched = _cart_watcher().watch(
-        clock_us, settled=event.get("settled") is True, time_left_s=_time_left_s(context)
+        clock_us, settled=event.get("settled") is True, time_left_s=time_left_s
     )
     _count("TimersFired", watched.live + watched.historical)
     _count("FailedUsers", watched.failed)
@@ -182,8 +186,8 @@ def _take(event: Event, context: LambdaContext) -> dict[str, Any]:
     from shopstream.aws.batches import FifoQueue, Settlement, Shard
     from shopstream.aws.ingestor import quarantined
 
-    taking, publisher = _ingestor()
-    publisher.begin(context)
+    taking = _ingestor()
+    _publisher().begin(context)
 
     settled: list[Recorded] = []
 
@@ -204,7 +208,7 @@ def _take(event: Event, context: LambdaContext) -> dict[str, Any]:
     answer = process_partial_response(event, take, processor, context)
     _count("Records", len(settled))
     _count("Quarantined", sum(map(quarantined, settled)))
-    _count("Alerts", sum(len(record.alerts) for record in settled))
+    _count("Alerts", sum(not alert.historical for record in settled for alert in record.alerts))
     _count("FailedRecords", len(processor.fail_messages))
     return dict(answer)
 
@@ -217,12 +221,17 @@ def _collector() -> CollectorFunction:
 
 
 @cache
-def _ingestor() -> tuple[Ingestor, Publisher]:
-    from shopstream.aws.alerting import Publisher
+def _ingestor() -> Ingestor:
     from shopstream.aws.ingestor import Ingestor
 
-    publisher = Publisher(_engine())
-    return Ingestor(_engine(), publisher.publish), publisher
+    return Ingestor(_engine(), _publisher().publish)
+
+
+@cache
+def _publisher() -> Publisher:
+    from shopstream.aws.alerting import Publisher
+
+    return Publisher(_engine(), logger)
 
 
 @cache

@@ -24,8 +24,7 @@ class SnsNotifier:
     """`ports.Notifier` that publishes an alert to the topic of its kind; at least once.
 
     Mail gets it as text; every other subscriber as the JSON of `events.Alert`. The message has
-    the attributes `alert_id` (the idempotency key), `kind` and `historical` (`true` or `false`)
-    for the filters of subscriptions.
+    the attributes `alert_id` (the idempotency key) and `kind`, for the filters of subscriptions.
     """
 
     def __init__(self, clients: Clients, names: Names) -> None:
@@ -44,15 +43,11 @@ class SnsNotifier:
                     MessageStructure="json",
                     MessageAttributes={
                         key: {"DataType": "String", "StringValue": value}
-                        for key, value in (
-                            ("alert_id", alert.alert_id),
-                            ("kind", alert.kind),
-                            ("historical", str(alert.historical).lower()),
-                        )
+                        for key, value in (("alert_id", alert.alert_id), ("kind", alert.kind))
                     },
                 )
         except AwsError as e:
-            raise NotDelivered(str(e)) from e
+            raise NotDelivered(str(e), receiver_down=e.busy) from e
 
     @cached_property
     def _account(self) -> str:

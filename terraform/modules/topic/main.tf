@@ -33,7 +33,7 @@ resource "aws_sns_topic_policy" "this" {
 
 locals {
   emails = { for address in var.emails : "mailto:${address}" => {
-    protocol = "email", endpoint = address, filter = var.email_filter, raw = false
+    protocol = "email", endpoint = address, filter = {}, raw = false
   } }
   queues = { for name, queue in var.queues : name => {
     protocol = "sqs", endpoint = queue.arn, filter = queue.filter, raw = queue.raw

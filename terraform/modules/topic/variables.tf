@@ -19,17 +19,6 @@ variable "emails" {
   }
 }
 
-variable "email_filter" {
-  description = "Message attributes that mails are sent for: attribute to its values. Empty is all."
-  type        = map(list(string))
-  default     = {}
-
-  validation {
-    condition     = alltrue([for values in values(var.email_filter) : length(values) > 0])
-    error_message = "email_filter: each attribute has at least one value."
-  }
-}
-
 variable "queues" {
   description = "SQS queues that get each message, by a name of your own: the queue's ARN, the attributes it wants (empty is all), and whether the bare message is sent. Its policy must let SNS in."
   type = map(object({
