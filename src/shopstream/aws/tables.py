@@ -24,8 +24,7 @@ from shopstream.aws.items import (
 from shopstream.aws.lake import S3Lake
 from shopstream.aws.names import DUE_INDEX, Names
 from shopstream.aws.resending import CallLimits, Parcel, send_all
-from shopstream.domain.shoppers import Timer
-from shopstream.domain.waiting import kind_of, read_waiting
+from shopstream.domain.waiting import kind_of
 from shopstream.ports import Batch, Lake
 
 if TYPE_CHECKING:
@@ -202,14 +201,14 @@ class DynamoTables:
                 return self.get(table, pk, sk) == item
         return True
 
-    def due_timers(self, until_us: int, historical: bool) -> Iterator[Timer]:
-        """Timers that are due by `until_us`, users by when their first is due."""
+    def due_users(self, until_us: int, historical: bool) -> Iterator[str]:
+        """Users with timers that are due by `until_us`, by when their first is due."""
         kind = kind_of(historical)
         buckets = [self._due(wait_of(kind, n), until_us) for n in range(DUE_BUCKETS)]
-        for _, item in merge(*buckets):
-            yield from (timer for timer in read_waiting(item).timers if timer.due_us <= until_us)
+        for _, user_id in merge(*buckets):
+            yield user_id
 
-    def _due(self, wait: str, until_us: int) -> Iterator[tuple[int, bytes]]:
+    def _due(self, wait: str, until_us: int) -> Iterator[tuple[int, str]]:
         request = {
             "IndexName": DUE_INDEX,
             "KeyConditionExpression": "#wait = :wait AND due <= :until",
