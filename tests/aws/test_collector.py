@@ -87,6 +87,36 @@ def test_good_events_beside_broken_ones_are_taken(ask: Ask, stack: Stack) -> Non
     assert events_in(stack.in_queue()) == [CLICK]
 
 
+def test_what_cannot_all_be_taken_in_time_is_answered_before_anybody_stops_waiting(
+    ask: Ask, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shopstream.aws.collector.APPEND_S", 0.0)
+    batch = b"\n".join(CLICK.replace(b"u1", b"u%d" % n) for n in range(120))
+    answer = ask("POST", "/v1/events/clicks", batch)
+    assert (answer["statusCode"], answer["headers"]["retry-after"]) == (503, "5")
+    # Whoever sends needn't know what the queues are called.
+    assert json.loads(answer["body"]) == {
+        "code": "log_full",
+        "message": "the log takes no more events now; try again later",
+    }
+    assert 0 < len(stack.in_queue()) < 120
+    monkeypatch.undo()
+    assert ask("POST", "/v1/events/clicks", batch)["statusCode"] == 200
+    assert len(events_in(stack.in_queue())) == 120
+
+
+def test_tables_that_cannot_be_read_now_are_not_called_absent(
+    ask: Ask, keys: Keys, faults: Faults
+) -> None:
+    faults.fail("Query", "Offers")
+    answer = ask("GET", "/v1/users/u1/offers", key=keys.read)
+    assert (answer["statusCode"], json.loads(answer["body"])) == (
+        503,
+        {"code": "unavailable", "message": "the tables can't be read now; try again"},
+    )
+    assert answer["headers"]["retry-after"] == "2"
+
+
 def test_an_unreadable_body_is_refused_and_kept(ask: Ask, stack: Stack) -> None:
     answer = ask("POST", "/v1/events/clicks", b"\xff\xfe nonsense")
     assert answer["statusCode"] == 400

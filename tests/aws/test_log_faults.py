@@ -2,6 +2,7 @@
 of one user nothing overtakes.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
@@ -48,7 +49,7 @@ class Memory:
 class Platform:
     """Kinesis or SQS FIFO as they are documented, with what `turns` says failing in each call."""
 
-    def __init__(self, kind: str, turns: Iterator[set[int]], *, lost: int = 0) -> None:
+    def __init__(self, kind: str, turns: Iterator[set[int]], *, lost: int = 0, **more: Any) -> None:
         self.kind = kind
         self.turns = turns
         self.lost = lost
@@ -58,15 +59,14 @@ class Platform:
         self.memory = Memory()
         clients = no_aws()
         memory: Any = self.memory
+        more = {"sleep": self.waits.append} | more
         if kind == "kinesis":
             self.calls = answer(clients.kinesis, "PutRecords", self.put_records)
-            self.log: AppendLog = KinesisLog(
-                clients, "stream", memory, memory, sleep=self.waits.append
-            )
+            self.log: AppendLog = KinesisLog(clients, "stream", memory, memory, **more)
         else:
             self.calls = answer(clients.sqs, "SendMessageBatch", self.send_messages)
             url = "https://sqs.example/1/q.fifo"
-            self.log = SqsLog(clients, url, memory, memory, sleep=self.waits.append)
+            self.log = SqsLog(clients, url, memory, memory, **more)
 
     def put_records(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         records = asked["Records"]
@@ -239,6 +239,24 @@ def test_what_is_never_taken_is_told_as_a_full_log_and_progress_stays(kind: str)
     assert refused.value.retry_after_s > 0
     assert platform.log.progress("file") == 0
     assert sum(platform.waits) < 60
+
+
+def test_an_append_that_has_to_end_in_time_ends_though_some_are_taken_all_the_while(
+    kind: str,
+) -> None:
+    platform = Platform(
+        kind,
+        iter(lambda: set(range(1, 500)), None),
+        sleep=lambda _: time.sleep(0.02),
+        until_s=lambda: time.monotonic() + 0.3,
+    )
+    began = time.monotonic()
+    with pytest.raises(LogFull, match="not all of it in time") as refused:
+        platform.log.append([entry(*(click(f"u{n}") for n in range(400)))], progress={"file": 1})
+    assert time.monotonic() - began < 5
+    assert refused.value.retry_after_s > 0
+    assert 1 <= len(platform.taken) < 400
+    assert platform.log.progress("file") == 0
 
 
 def test_what_may_not_be_done_is_told_at_once(kind: str) -> None:

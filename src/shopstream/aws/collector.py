@@ -8,6 +8,7 @@ keys are kept for the next one.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 
 KEYS_EVERY_S = 5.0
 """A key that was added or revoked is taken up within so long."""
+APPEND_S = 12.0
+"""After so long no more calls are begun to take a request in: API Gateway waits 29 s for the
+answer, a cold start before and the slow end of the last call included.
+"""
 
 
 class Collector:
@@ -49,6 +54,7 @@ class Collector:
     def __init__(self, engine: AwsEngine) -> None:
         settings = engine.settings
         self.broken = False
+        self.append_until_s = math.inf
         self.counts = Counts()
         entries = Entries(settings)
         self._access = Access(
@@ -58,7 +64,7 @@ class Collector:
         )
         self._keys_s = time.monotonic()
         self._writer = Writer(
-            engine.write_log(),
+            engine.write_log(lambda: self.append_until_s),
             queue_events_max=settings.queue_events_max,
             make_entry=entries.accepted,
             on_broken=self._break,
@@ -118,11 +124,13 @@ class CollectorFunction:
         return self._runner.run(self._answer(event))
 
     async def _answer(self, event: Mapping[str, Any]) -> tuple[dict[str, Any], Counts]:
+        began_s = time.monotonic()
         try:
             collector = self._collector = self._collector or Collector(self._engine)
             counts = collector.counts
             counts.received.clear()
             counts.rejected.clear()
+            collector.append_until_s = began_s + APPEND_S
             answer = await gateway.answer(collector, event)
         except ShopstreamError as e:
             structlog.get_logger().error("not_answered", error=str(e))

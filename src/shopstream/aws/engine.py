@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,10 @@ BUILD_WINDOW_S = 900.0
 """So long at once a build keeps others out; then it takes its turn again."""
 
 
+def _for_ever() -> float:
+    return math.inf
+
+
 class AwsEngine:
     """One deployment, in the region and with the credentials of the environment. Opening asks AWS
     nothing; each port is loaded when it is first opened.
@@ -49,28 +54,32 @@ class AwsEngine:
         account = self.settings.aws_account or self.clients.account
         return Names(self.settings.aws_prefix, account)
 
-    def write_log(self) -> AwsLog:
-        """Both ways in, entries going by their topic."""
+    def write_log(self, until_s: Callable[[], float] = _for_ever) -> AwsLog:
+        """Both ways in, entries going by their topic. An append has to end by `until_s` (of
+        `time.monotonic`), asked when it begins.
+        """
         from shopstream.aws.log import AwsLog
 
-        return AwsLog(self.clicks_log(), self.orders_log())
+        return AwsLog(self.clicks_log(until_s), self._queue("orders", until_s))
 
-    def clicks_log(self) -> KinesisLog | SqsLog:
+    def clicks_log(self, until_s: Callable[[], float] = _for_ever) -> KinesisLog | SqsLog:
         """The way in of clicks and carts, as `aws_clicks` says."""
         from shopstream.aws.log import KinesisLog
 
         if self.settings.aws_clicks == "kinesis":
-            return KinesisLog(self.clients, self.names.stream, self.tables(), self.lake())
-        return self._queue("clicks")
+            stream = self.names.stream
+            return KinesisLog(self.clients, stream, self.tables(), self.lake(), until_s=until_s)
+        return self._queue("clicks", until_s)
 
     def orders_log(self) -> SqsLog:
         """The way in of orders and stock levels."""
-        return self._queue("orders")
+        return self._queue("orders", _for_ever)
 
-    def _queue(self, name: str) -> SqsLog:
+    def _queue(self, name: str, until_s: Callable[[], float]) -> SqsLog:
         from shopstream.aws.log import SqsLog
 
-        return SqsLog(self.clients, self.names.queue(name), self.tables(), self.lake())
+        queue = self.names.queue(name)
+        return SqsLog(self.clients, queue, self.tables(), self.lake(), until_s=until_s)
 
     def tables(self) -> DynamoTables:
         from shopstream.aws.tables import DynamoTables, ttls_s

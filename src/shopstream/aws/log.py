@@ -5,14 +5,15 @@ platform keeps in order: Kinesis' partition key, SQS' message group. Its id is i
 record which arrives twice is known to be one.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from shopstream.aws.clients import Clients, asked
-from shopstream.aws.resending import TAKES_NOTHING, CallLimits, Parcel, send_all
+from shopstream.aws.resending import NOT_IN_TIME, TAKES_NOTHING, CallLimits, Parcel, send_all
 from shopstream.aws.wire import (
     Record,
     as_text,
@@ -42,6 +43,12 @@ PROGRESS = "progress"
 RETRY_AFTER_S = 5
 
 Sleep = Callable[[float], None]
+Until = Callable[[], float]
+T = TypeVar("T")
+
+
+def _for_ever() -> float:
+    return math.inf
 
 
 class _Packed(NamedTuple):
@@ -56,13 +63,15 @@ class _RecordLog(ABC):
     """What Kinesis and SQS have in common: `ports.AppendLog` over a way to send records.
 
     Not all or none: see `ports.AppendLog`. `progress` is an item of the table `state`, put when
-    all entries have arrived; after a crash in between, the source is read again from before.
+    all entries have arrived; after a crash in between, the source is read again from before. Where
+    an append has to end in time, `until_s` says the time (`time.monotonic`) when it begins.
     """
 
-    def __init__(self, tables: Tables, lake: Lake, sleep: Sleep | None) -> None:
+    def __init__(self, tables: Tables, lake: Lake, sleep: Sleep | None, until_s: Until) -> None:
         self._tables = tables
         self._lake = lake
-        self._send_all = partial(send_all, sleep=sleep, connections=CONNECTIONS)
+        self._sleep = sleep
+        self._until_s = until_s
         self._taken = 0
 
     def append(self, entries: Sequence[Entry], *, progress: Mapping[str, int] | None = None) -> int:
@@ -75,7 +84,7 @@ class _RecordLog(ABC):
         try:
             self._send(packed)
         except AwsError as e:
-            if e.code == TAKES_NOTHING:
+            if e.code in (TAKES_NOTHING, NOT_IN_TIME):
                 raise LogFull(str(e), RETRY_AFTER_S) from e
             raise
         if progress:
@@ -102,6 +111,23 @@ class _RecordLog(ABC):
             body = claim_check(claim)
         return _Packed(name, record.record_id, body)
 
+    def _send_all(
+        self,
+        what: str,
+        parcels: Iterable[Parcel[T]],
+        put: Callable[[list[T]], Iterable[int]],
+        limits: CallLimits,
+    ) -> None:
+        send_all(
+            what,
+            parcels,
+            put,
+            limits,
+            sleep=self._sleep,
+            until_s=self._until_s(),
+            connections=CONNECTIONS,
+        )
+
     _record_bytes_max: int
 
     @abstractmethod
@@ -125,8 +151,9 @@ class KinesisLog(_RecordLog):
         lake: Lake,
         *,
         sleep: Sleep | None = None,
+        until_s: Until = _for_ever,
     ) -> None:
-        super().__init__(tables, lake, sleep)
+        super().__init__(tables, lake, sleep, until_s)
         self._clients = clients
         self._stream = stream
 
@@ -162,8 +189,9 @@ class SqsLog(_RecordLog):
         lake: Lake,
         *,
         sleep: Sleep | None = None,
+        until_s: Until = _for_ever,
     ) -> None:
-        super().__init__(tables, lake, sleep)
+        super().__init__(tables, lake, sleep, until_s)
         self._clients = clients
         self._queue = queue
         self._fifo = queue.endswith(".fifo")

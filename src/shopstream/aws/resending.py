@@ -6,6 +6,7 @@ grows ("full jitter"), what didn't is not. Of one key no two are ever under way 
 none before those that came earlier have arrived: so a failure never lets a later one overtake.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,8 @@ end within API Gateway's 29 s, one slow call included.
 
 TAKES_NOTHING = "TakesNothing"
 """The code of the error that says so."""
+NOT_IN_TIME = "NotInTime"
+"""That of the one which says that some were taken, but not all by when the caller wanted."""
 
 T = TypeVar("T")
 
@@ -50,13 +53,15 @@ def send_all(
     *,
     sleep: Callable[[float], Any] | None = None,
     patience_s: float = PATIENCE_S,
+    until_s: float = math.inf,
     connections: int = 1,
 ) -> None:
     """Return when `send` has taken every parcel. It is given a batch and returns the indices of
     those that weren't taken; with `connections` above 1 that many threads call it.
 
-    Raises AwsError when AWS refuses for good, or has taken nothing for `patience_s`: some have
-    arrived then. A call that timed out is repeated and may take effect twice.
+    Raises AwsError when AWS refuses for good, has taken nothing for `patience_s`, or not all by
+    `until_s` of `time.monotonic`, after which no call begins: some have arrived then. A call that
+    timed out is repeated and may take effect twice.
     """
     lanes: dict[str, deque[Parcel[T]]] = {}
     for parcel in parcels:
@@ -74,9 +79,15 @@ def send_all(
                     code=TAKES_NOTHING,
                     busy=True,
                 )
-            pause_s = wait_s(tries)
+            pause_s = min(wait_s(tries), max(0.0, until_s - time.monotonic()))
             waited_s += pause_s
             (sleep or time.sleep)(pause_s)
+        if lanes and time.monotonic() >= until_s:
+            raise AwsError(
+                f"{what}: AWS took not all of it in time; try again later",
+                code=NOT_IN_TIME,
+                busy=True,
+            )
 
 
 _Batch: TypeAlias = list[deque[Parcel[T]]]

@@ -56,7 +56,8 @@ class Internal:
             raise Refusal(400, "entries", f"not entries: {e}") from None
         if wrong := next((e.topic for e in entries if e.topic not in TOPICS), None):
             raise Refusal(400, "topic", f"{wrong!r} is not one of {', '.join(TOPICS)}")
-        end = settled(await self._writer.submit_entries(entries, progress, len(body)))
+        done = self._writer.submit_entries(entries, progress, len(body))
+        end = settled(await done, why=True)
         for entry in entries:
             self._counts.received[entry.topic] += len(entry.events)
         return Response(b'{"end":%d}' % end, media_type="application/json")

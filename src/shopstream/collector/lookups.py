@@ -19,7 +19,7 @@ from shopstream.collector.refusal import Refusal
 from shopstream.domain.canonical import encode, read_stored
 from shopstream.domain.carts import Cart
 from shopstream.domain.partition import shard_of_key
-from shopstream.errors import ShopstreamError
+from shopstream.errors import AwsError, ShopstreamError
 from shopstream.events import ID_BYTES_MAX, Offer
 from shopstream.flows.history import lines_of
 from shopstream.flows.people import open_carts
@@ -124,9 +124,10 @@ class Lookups:
         except ShopstreamError as e:
             # The message names folders, which are nobody's business but the operator's.
             structlog.get_logger().warning("tables_unreadable", error=str(e))
-            raise Refusal(
-                503, "no_tables", "there are no tables yet: no processor has run", retry_after_s=2
-            ) from None
+            code, why = "no_tables", "there are no tables yet: no processor has run"
+            if isinstance(e, AwsError):
+                code, why = "unavailable", "the tables can't be read now; try again"
+            raise Refusal(503, code, why, retry_after_s=2) from None
 
     def _tables(self, shard: int) -> Tables:
         tables = self._readers.get(shard)

@@ -203,6 +203,8 @@ class Writer:
         try:
             end = self._log.append(entries, progress=progress)
         except LogFull as e:
+            if self.full is None:
+                structlog.get_logger().warning("log_full", error=str(e))
             self.full = e
             return e
         except Exception as e:  # noqa: BLE001 - whatever it was, nothing may be acknowledged after it
@@ -226,12 +228,15 @@ class Writer:
             self._on_broken(outcome)
 
 
-def settled(outcome: Outcome) -> int:
-    """The log's end, or the refusal that the client gets."""
+def settled(outcome: Outcome, *, why: bool = False) -> int:
+    """The log's end, or the refusal that the client gets. What fills the log names folders, queues
+    and settings: `why` says it, to processes of the operator's own.
+    """
     if isinstance(outcome, int):
         return outcome
     if isinstance(outcome, LogFull):
-        raise Refusal(503, "log_full", str(outcome), retry_after_s=outcome.retry_after_s)
+        message = str(outcome) if why else "the log takes no more events now; try again later"
+        raise Refusal(503, "log_full", message, retry_after_s=outcome.retry_after_s)
     raise broken()
 
 
