@@ -230,6 +230,28 @@ def test_a_build_that_runs_out_of_time_is_gone_on_with_whatever_the_next_asks_fo
     assert place.memory.open_build() is None
 
 
+def test_what_is_asked_for_while_a_build_is_not_done_is_built_after_it(place: Place) -> None:
+    place.time_left_s = lambda: 900.0 if len(place.paper.sql) < 40 else 0.0
+    assert not place.build().finished
+    wanted = Wanted(full=True, select=("silver_carts",))
+    assert not place.build(wanted).finished
+    place.time_left_s = lambda: 900.0
+    # The next is nobody's in particular: the clock's.
+    assert modes(place.build()) == {"silver_carts": "full"}
+    assert {built.table for built in last(place).tables} == {"silver_carts"}
+    assert place.memory.open_build() is None
+
+
+def test_what_was_asked_for_waits_while_there_is_no_time_for_it(place: Place) -> None:
+    place.time_left_s = lambda: 900.0 if len(place.paper.sql) < 40 else 0.0
+    assert not place.build().finished
+    place.time_left_s = lambda: 900.0 if place.memory.last() is None else 0.0
+    assert not place.build(Wanted(full=True, select=("silver_carts",))).finished
+    assert len(last(place).tables) == len(LAKE.models)
+    place.time_left_s = lambda: 900.0
+    assert modes(place.build()) == {"silver_carts": "full"}
+
+
 def test_a_build_that_was_left_long_ago_is_begun_anew_and_leaves_nothing_behind(
     place: Place,
 ) -> None:

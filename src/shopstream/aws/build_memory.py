@@ -84,7 +84,8 @@ class Asked(Struct, omit_defaults=True):
 class OpenBuild(Struct, kw_only=True):
     """A build that isn't done. `arrived` is what had landed when it began: by table of lines, each
     partition and what was in it. `started` are queries by what they are. `done` are the tables
-    that it is done with, for None there was nothing to do.
+    that it is done with, for None there was nothing to do. `then` is what somebody asked for
+    meanwhile: the next build.
     """
 
     number: int
@@ -93,6 +94,7 @@ class OpenBuild(Struct, kw_only=True):
     arrived: dict[str, dict[str, str]]
     started: dict[str, str] = {}
     done: dict[str, Built | None] = {}
+    then: Asked | None = None
 
 
 class LastBuild(Struct, kw_only=True):

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from shopstream.aws.builder import build_on, landings_of, site_of
+from shopstream.aws.builder import asked_of, build_on, landings_of, site_of
+from shopstream.lake.plan import Wanted
 
 if TYPE_CHECKING:
     from shopstream.aws.engine import AwsEngine
-    from shopstream.lake.plan import Step, Wanted
+    from shopstream.lake.plan import Step
     from shopstream.lake.report import BuildReport
 
 
@@ -19,19 +20,21 @@ def build_to_the_end(
 ) -> BuildReport:
     """Build what is `wanted`, at most `window_s` seconds at a time, and say what came of it.
 
-    What another build has left is done first: it had its reasons. Raises Busy, ConfigError for an
+    What another build has left is done first: it had its reasons. Of one that was to be the same
+    the rest is not enough: more has landed since. Raises Busy, ConfigError for an
     unknown table, AwsError; what was done until then stays done.
     """
     began = time.monotonic()
-    left_over = site_of(engine, lambda: 0.0).memory.open_build()
+    left = site_of(engine, lambda: 0.0).memory.open_build()
+    again = left is not None and (wanted == Wanted() or left.asked == asked_of(wanted))
     while True:
         ends = time.monotonic() + window_s
         site = site_of(engine, lambda: ends - time.monotonic())  # noqa: B023  # asked in this turn
         done = build_on(site, landings_of(engine), wanted, on_step)
         if not done.finished:
             continue
-        if left_over is not None:
-            left_over = None
+        if again:
+            again = False
             continue
         done.report.seconds = round(time.monotonic() - began, 3)
         return done.report

@@ -78,9 +78,8 @@ def run_builder(
         since=str(event.get("since") or ""),
         until=str(event.get("until") or ""),
     )
-    wanted = Wanted(asked.full, tuple(asked.select), asked.since, asked.until)
     try:
-        found = build_on(site_of(engine, time_left_s), landings_of(engine), wanted)
+        found = build_on(site_of(engine, time_left_s), landings_of(engine), _wanted(asked))
     except Busy:
         return {"finished": False, "busy": True}
     report = found.report
@@ -128,7 +127,11 @@ def build_on(
     ends_us = now_us + int(site.time_left_s() * 1e6) + CLAIM_SPARE_US
     site.memory.claim(now_us, ends_us)
     try:
-        return _Build(site, landings, wanted).run(on_step)
+        build = _Build(site, landings, wanted)
+        done = build.run(on_step)
+        if done.finished and build.then is not None:
+            return _Build(site, landings, build.then).run(on_step)
+        return done
     finally:
         site.memory.release()
 
@@ -149,6 +152,15 @@ def plan_on(site: Site, landings: Landings, wanted: Wanted) -> list[Step]:
     return build.plan()
 
 
+def _wanted(asked: Asked) -> Wanted:
+    return Wanted(asked.full, tuple(asked.select), asked.since, asked.until)
+
+
+def asked_of(wanted: Wanted) -> Asked:
+    """What is wanted, as it is remembered."""
+    return Asked(wanted.full, list(wanted.select), wanted.since, wanted.until)
+
+
 class _Build:
     """One run of a build."""
 
@@ -166,8 +178,9 @@ class _Build:
             self._open.started = {k: v for k, v in staged.items() if v.startswith("staged_")}
         else:
             self._open = left or self._begin(wanted)
-        asked = self._open.asked
-        self._wanted = Wanted(asked.full, tuple(asked.select), asked.since, asked.until)
+        self._wanted = _wanted(self._open.asked)
+        if wanted not in (Wanted(), self._wanted):
+            self._open.then = asked_of(wanted)
         self._chosen = selected(self._models, self._wanted.select)
         self._statements = Statements(site, self._open)
         self._first_days: dict[str, str] = {}
@@ -190,7 +203,7 @@ class _Build:
         return OpenBuild(
             number=(last.build if last else 0) + 1,
             began_us=now_us,
-            asked=Asked(wanted.full, list(wanted.select), wanted.since, wanted.until),
+            asked=asked_of(wanted),
             arrived=arrived,
         )
 
@@ -203,6 +216,11 @@ class _Build:
         days = {date.fromisoformat(day) for change in changes for day in change.days or ()}
         # A timer may fire a day or two after the event that set it.
         return {(day + timedelta(days=n)).isoformat() for day in days for n in range(3)}
+
+    @property
+    def then(self) -> Wanted | None:
+        """What was asked for while this build was under way."""
+        return None if self._open.then is None else _wanted(self._open.then)
 
     def plan(self) -> list[Step]:
         """The steps as they are known beforehand."""
