@@ -63,6 +63,11 @@ locals {
       actions   = ["firehose:PutRecordBatch"]
       resources = [for topic in taken.topics : module.delivery[topic].arn]
     },
+    {
+      sid       = "NoteTries" # of messages that were received before
+      actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]
+      resources = [local.table_arns["idempotency"]]
+    },
     local.find,
   ]) }
 

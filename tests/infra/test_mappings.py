@@ -77,7 +77,12 @@ def test_a_stream_is_tried_again_from_the_lowest_failed_record_on() -> None:
     assert left(reported("1")) == [Tried(("1", "2", "3", "4"), 1)]
 
 
-def test_a_batch_that_fails_as_a_whole_is_halved_without_counting_a_try() -> None:
+@pytest.mark.parametrize("answer", [reported(*IDS), reported(""), reported("nobody")])
+def test_a_batch_of_which_all_is_reported_is_tried_again_as_it_is(answer: Outcome) -> None:
+    assert left(answer) == [Tried(("1", "2", "3", "4"), 1)]
+
+
+def test_a_batch_whose_invocation_fails_is_halved_without_counting_a_try() -> None:
     assert left(Outcome(error="E"), tries=1) == [Tried(("1", "2"), 1), Tried(("3", "4"), 1)]
     whole = STREAM._replace(bisects=False)
     assert left(Outcome(error="E"), whole) == [Tried(("1", "2", "3", "4"), 1)]

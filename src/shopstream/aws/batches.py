@@ -2,13 +2,14 @@
 
 Powertools' batch processors, with the order that our records have: a record is never processed
 after a failed one of its user. At a batch's end what its records came to is delivered together,
-then each is settled. `logger` is Powertools', which is no `logging.Logger` but answers as one; it
-is told why a record failed.
+then each is settled. `suspects` are told how it ended with each. `logger` is Powertools', which is
+no `logging.Logger` but answers as one; it is told why a record failed.
 """
 
+from __future__ import annotations
+
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aws_lambda_powertools.utilities.batch import (
     BatchProcessor,
@@ -16,6 +17,11 @@ from aws_lambda_powertools.utilities.batch import (
     SqsFifoPartialProcessor,
 )
 from aws_lambda_powertools.utilities.batch.base import BasePartialBatchProcessor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from shopstream.aws.suspects import Suspects
 
 Record = dict[str, Any]
 Result = tuple[Any, ...]
@@ -35,40 +41,59 @@ class AfterAFailure(Exception):
 
 
 class Shard(BatchProcessor):
-    """A batch of one Kinesis shard: Lambda comes back with everything from the first failed record
-    on, so nothing after it is tried now.
+    """A batch of one Kinesis shard: what follows a failed record of the same partition key is not
+    tried, all others are.
+
+    Lambda comes back with everything from the first failed record on, and when it gives that up,
+    all of it is gone from the mapping's view: what could be processed was, by then.
     """
 
-    def __init__(self, settlement: Settlement, logger: Any) -> None:
+    def __init__(self, settlement: Settlement, suspects: Suspects, logger: Any) -> None:
         super().__init__(
             EventType.KinesisDataStreams, raise_on_entire_batch_failure=False, logger=logger
         )
         self._settlement = settlement
+        self._suspects = suspects
+        self._failed_keys: set[str] = set()
 
     def process(self) -> list[Result]:
-        return _settled(self, super().process(), self._settlement)
+        results = _settled(self, super().process(), self._settlement)
+        return _told(self._suspects, results)
 
     def _process_record(self, record: Record) -> Result:
-        if self.fail_messages:
-            skipped = AfterAFailure("a record before it in its shard failed")
+        key = record["kinesis"]["partitionKey"]
+        if key in self._failed_keys:
+            skipped = AfterAFailure("a record before it of its partition key failed")
             return self.failure_handler(
                 self._to_batch_type(record, self.event_type), (AfterAFailure, skipped, None)
             )
-        return super()._process_record(record)
+        result: Result = super()._process_record(record)
+        if result[0] != "success":
+            self._failed_keys.add(key)
+        return result
 
 
 class FifoQueue(SqsFifoPartialProcessor):
     """A batch of a FIFO queue: what follows a failed message of the same user is not tried, all
-    other users' messages are.
+    other users' messages are. Those of whom one came before, and may have ended the function, are
+    tried and settled one by one.
     """
 
-    def __init__(self, settlement: Settlement, logger: Any) -> None:
+    def __init__(self, settlement: Settlement, suspects: Suspects, logger: Any) -> None:
         super().__init__(skip_group_on_error=True, logger=logger)
         self.raise_on_entire_batch_failure = False
         self._settlement = settlement
+        self._suspects = suspects
 
     def process(self) -> list[Result]:
-        return _settled(self, super().process(), self._settlement)
+        turns = self._suspects.turns(self.records)
+        batches = [[one] for one in turns.alone] + [turns.together] + [[one] for one in turns.last]
+        return [result for batch in batches for result in self._batch(batch)]
+
+    def _batch(self, batch: list[Record]) -> list[Result]:
+        self.records = batch
+        results = _settled(self, super().process(), self._settlement)
+        return _told(self._suspects, results)
 
 
 class TableChanges(BatchProcessor):
@@ -95,6 +120,12 @@ class TableChanges(BatchProcessor):
         return [self.success_handler(record, result) for record in wrapped]
 
 
+def _told(suspects: Suspects, results: list[Result]) -> list[Result]:
+    for outcome, _, record in results:
+        suspects.ended(record.raw_event, good=outcome == "success")
+    return results
+
+
 def _settled(
     processor: BasePartialBatchProcessor, results: list[Result], settlement: Settlement
 ) -> list[Result]:
@@ -107,7 +138,7 @@ def _settled(
     ]
     if not done:
         return failed
-    processor.success_messages.clear()
+    del processor.success_messages[-len(done) :]
     try:
         settlement.deliver([result for result, _ in done])
     except Exception:  # noqa: BLE001  # whatever it was, Lambda is told and comes again

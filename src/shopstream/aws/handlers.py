@@ -185,14 +185,16 @@ def _take(event: Event, context: LambdaContext) -> dict[str, Any]:
 
     from shopstream.aws.batches import FifoQueue, Settlement, Shard
     from shopstream.aws.ingestor import quarantined
+    from shopstream.aws.suspects import Notes, Suspects
 
     taking = _ingestor()
     _publisher().begin(context)
 
+    suspects = Suspects(Notes(_engine().clients, _engine().names))
     settled: list[Recorded] = []
 
     def take(record: Any) -> list[Recorded]:
-        return taking.take(record.raw_event)
+        return taking.take(record.raw_event, suspects.attempt(record.raw_event))
 
     def deliver(batch: list[list[Recorded]]) -> None:
         taking.deliver(record for together in batch for record in together)
@@ -204,7 +206,8 @@ def _take(event: Event, context: LambdaContext) -> dict[str, Any]:
 
     streamed = event["Records"][0]["eventSource"] == "aws:kinesis"
     settlement = Settlement(deliver, settle)
-    processor = Shard(settlement, logger) if streamed else FifoQueue(settlement, logger)
+    kind = Shard if streamed else FifoQueue
+    processor = kind(settlement, suspects, logger)
     answer = process_partial_response(event, take, processor, context)
     _count("Records", len(settled))
     _count("Quarantined", sum(map(quarantined, settled)))

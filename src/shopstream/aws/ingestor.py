@@ -7,19 +7,21 @@ cut off in between is done again when the record comes again, and what was done 
 from __future__ import annotations
 
 import time
-from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
-from shopstream.aws.wire import Raw, Record, from_text, read
+from shopstream.aws.messages import message_of
+from shopstream.aws.suspects import READING, Attempt, first_note
+from shopstream.aws.wire import Raw, Record, given_up, read
 from shopstream.collector.entries import limits_of
 from shopstream.flow_settings import flow_config
-from shopstream.flows.records import Recorded, settle_record, take_record
+from shopstream.flows.records import Recorded, give_up_record, settle_record, take_record
 from shopstream.flows.work import QUARANTINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from shopstream.aws.engine import AwsEngine
+    from shopstream.aws.messages import Message
     from shopstream.events import Alert, OnBadLine
 
 
@@ -42,21 +44,43 @@ class Ingestor:
             "quarantine_line" if settings.on_bad_line == "quarantine_line" else "reject_order"
         )
 
-    def take(self, message: Mapping[str, Any]) -> list[Recorded]:
-        """Put what a message amounts to into the tables. What can't be read at all goes to the
-        quarantine; raises only what trying again may mend.
+    def take(self, given: Mapping[str, Any], attempt: Attempt | None = None) -> list[Recorded]:
+        """Put what a message, as Lambda gives it, amounts to into the tables. What can't be read at
+        all goes to the quarantine, and so does what the attempt says is given up; raises only what
+        trying again may mend.
         """
-        return [
-            take_record(
-                record.entry,
-                record.record_id,
-                time.time_ns() // 1_000,
-                self._items,
-                self._lake,
-                self._config,
-            )
-            for record in self._records(message)
-        ]
+        message = message_of(given)
+        attempt = attempt or Attempt(first_note(message))
+        taken = []
+        for n, record in enumerate(self._records(message, attempt)):
+            if n == attempt.given_up:
+                taken.append(self._give_up(record, attempt))
+            else:
+                attempt.begins(n)
+                taken.append(self._take(record, attempt))
+        return taken
+
+    def _take(self, record: Record, attempt: Attempt) -> Recorded:
+        return take_record(
+            record.entry,
+            record.record_id,
+            time.time_ns() // 1_000,
+            self._items,
+            self._lake,
+            self._config,
+            decided=attempt.decided,
+        )
+
+    def _give_up(self, record: Record, attempt: Attempt) -> Recorded:
+        return give_up_record(
+            record.entry,
+            record.record_id,
+            time.time_ns() // 1_000,
+            self._items,
+            self._lake,
+            self._config,
+            _why(attempt),
+        )
 
     def deliver(self, batch: Iterable[Recorded]) -> None:
         """Hand the lines of records taken to bronze."""
@@ -74,20 +98,22 @@ class Ingestor:
         if not recorded.repeated:
             settle_record(recorded, self._items)
 
-    def _records(self, message: Mapping[str, Any]) -> list[Record]:
-        if "kinesis" in message:
-            found = message["kinesis"]
-            arrived_us = round(found["approximateArrivalTimestamp"] * 1e6)
-            raw = self._raw("clicks", "kinesis", message["eventID"], arrived_us)
-            return read(b64decode(found["data"]), raw, self._lake.get)
-        topic = "orders" if message["eventSourceARN"].endswith("-orders.fifo") else "clicks"
-        arrived_us = int(message["attributes"]["SentTimestamp"]) * 1_000
-        raw = self._raw(topic, "sqs", message["messageId"], arrived_us)
-        return read(from_text(message["body"]), raw, self._lake.get)
+    def _records(self, message: Message, attempt: Attempt) -> list[Record]:
+        raw = Raw(
+            message.topic,
+            message.source,
+            attempt.received_us,
+            attempt.record_id,
+            limits_of(message.topic, self._settings),
+            self._on_bad_line,
+        )
+        if attempt.given_up == READING:
+            return [given_up(message.body, raw, _why(attempt))]
+        return read(message.body, raw, self._lake.get)
 
-    def _raw(self, topic: str, source: str, record_id: str, received_us: int) -> Raw:
-        limits = limits_of(topic, self._settings)
-        return Raw(topic, source, received_us, record_id, limits, self._on_bad_line)
+
+def _why(attempt: Attempt) -> str:
+    return f"the process ended {attempt.tries} times at it"
 
 
 def quarantined(recorded: Recorded) -> int:

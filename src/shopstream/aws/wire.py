@@ -103,6 +103,18 @@ def claim_check(name: str) -> bytes:
     return CLAIM + name.encode()
 
 
+def is_raw(body: bytes) -> bool:
+    """Whether events come as somebody else sent them, without an id of the record."""
+    return not body.startswith((ENTRY, CLAIM))
+
+
+def given_up(body: bytes, raw: Raw, why: str) -> Record:
+    """A message that is not to be read any more, as a record of one rejection."""
+    wanted = f"a message that can be read ({why})"
+    failure = Failure("poison", "message", "this message", wanted)
+    return _rejected([Rejection(topic=raw.topic, failures=[failure], raw=body)], raw, "r")
+
+
 def read(body: bytes, raw: Raw, fetch: Callable[[str], bytes]) -> list[Record]:
     """The records in a message: one of ours, or one for each partition key of somebody else's.
 

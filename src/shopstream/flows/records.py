@@ -8,7 +8,7 @@ writes what is missing, and returns the same lines and alerts: see
 docs/decisions/0011-at-least-once-flows.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from zlib import crc32
 
 import msgspec
@@ -16,10 +16,11 @@ from msgspec import Struct
 
 from shopstream.domain.landing import arrival_hour, land
 from shopstream.domain.offers import RuleSet
+from shopstream.domain.validation import units_of
 from shopstream.errors import ShopstreamError
 from shopstream.events import Alert, Entry
 from shopstream.flows.clicks import Clicks
-from shopstream.flows.entries import Entries, singly
+from shopstream.flows.entries import Entries, poison, singly
 from shopstream.flows.history import Mark, first_number, mark_of, record_hash
 from shopstream.flows.people import People
 from shopstream.flows.taken import TakenTables, undisturbed
@@ -62,22 +63,48 @@ class _NoBudget:
 
 
 def take_record(
-    entry: Entry, record_id: str, now_us: int, items: Items, lake: Lake, config: FlowConfig
+    entry: Entry,
+    record_id: str,
+    now_us: int,
+    items: Items,
+    lake: Lake,
+    config: FlowConfig,
+    *,
+    decided: Callable[[], None] = lambda: None,
 ) -> Recorded:
     """Store what `entry` tells and is new: events of its users, orders, stock levels, rejections,
     alerts. An event that makes the code fail is quarantined as poison and its neighbours are not.
+    `decided` is called when it is known what to write, before any of it is written.
 
     May be called again with the same record at any time. Records of one user, customer or product
     must not be taken out of order, nor at once if their events are to be seen in order.
     Raises what the tables and the lake raise; then, or after a crash, it must be called again.
     """
-    taking = _Taking(record_id, now_us, items, lake, config)
+    taking = _Taking(record_id, now_us, items, lake, config, decided)
     try:
         return taking.whole(entry)
     except _NOT_POISON:
         raise
     except Exception:  # noqa: BLE001  # which event failed is found out one by one
         return taking.singly(entry)
+
+
+def give_up_record(
+    entry: Entry,
+    record_id: str,
+    now_us: int,
+    items: Items,
+    lake: Lake,
+    config: FlowConfig,
+    why: str,
+) -> Recorded:
+    """Quarantine all events of a record as poison, without looking at what they say: one at which
+    processes end before anything of it is written. Guarantees are those of `take_record`, instead
+    of which it must be called from now on.
+    """
+    taking = _Taking(record_id, now_us, items, lake, config)
+    taking.unread = True
+    return taking.singly(entry, why)
 
 
 def settle_record(recorded: Recorded, items: Items) -> None:
@@ -114,8 +141,17 @@ class _Taking:
     """One record on its way into the tables."""
 
     def __init__(
-        self, record_id: str, now_us: int, items: Items, lake: Lake, config: FlowConfig
+        self,
+        record_id: str,
+        now_us: int,
+        items: Items,
+        lake: Lake,
+        config: FlowConfig,
+        decided: Callable[[], None] = lambda: None,
     ) -> None:
+        self.unread = False
+        """Whether nothing may look at what the events say."""
+        self._decided = decided
         self._id = record_id
         self._now_us = now_us
         self._items = items
@@ -125,12 +161,12 @@ class _Taking:
     def whole(self, entry: Entry) -> Recorded:
         return self._received(entry, self._part(entry))
 
-    def singly(self, entry: Entry) -> Recorded:
-        """Each event by itself, as a part of the record."""
+    def singly(self, entry: Entry, why: str = "") -> Recorded:
+        """Each event by itself, as a part of the record; given up, given why."""
         parts = []
         for n, one in enumerate(singly([entry]), 1):
             try:
-                recorded = self._part(one, n)
+                recorded = self._part(one, n, why)
             except _NOT_POISON:
                 raise
             except Exception as e:  # noqa: BLE001  # poison: whatever it raises
@@ -167,12 +203,22 @@ class _Taking:
                 return Recorded(self._id, stamp_us, True, _decode_counts(settled), {}, [], day)
         for alert in work.alerts.values():
             work.put("alerts", alert.alert_id, "", _encode(alert))
+        lines = self._lines(entry, part, why, stamp_us)
+        self._decided()
         tables.write_as(Mark(stamp_us, len(entry.events), record), changes, key)
         if watermark_us:
             self._raise_watermark(watermark_us)
         counts = {cell(*place): units for place, units in work.ledger.cells.items() if units}
-        lines = land(entry, stamp_us, self._config.limits).lines
         return Recorded(self._id, stamp_us, False, counts, lines, [*work.alerts.values()], day)
+
+    def _lines(self, entry: Entry, part: int, why: str, stamp_us: int) -> dict[str, list[bytes]]:
+        """What lands of the entry."""
+        if self.unread:
+            units = units_of(entry.topic, entry.events[0], entry.on_bad_line)
+            refused = _encode(poison(entry.topic, entry.events[0], why, units))
+            entry = msgspec.structs.replace(entry, dialect="rejected", events=[refused])
+            stamp_us += part - 1  # equal events of a record are not the same line
+        return land(entry, stamp_us, self._config.limits).lines
 
     def _decide(self, entry: Entry, why: str, tables: TakenTables, work: Work) -> int:
         """What the entry comes to, into `work`; the watermark of history that it tells of."""
