@@ -28,8 +28,8 @@ locals {
     { for name, value in var.settings : "SHOPSTREAM_${upper(name)}" => value },
   )
 
-  # Who reads what. What reserved concurrency throttles counts as received, so the reader of a queue is
-  # kept to it by the queue.
+  # Who reads what. What is throttled counts as received and ends among the dead letters, so the reader
+  # of a queue is kept by the queue to its reservation, or to what an account without any can spare.
   queues_read = {
     clicks = { reader = "Ingestor", arn = module.clicks.arn, on = var.clicks == "sqs" }
     orders = { reader = "OrderProcessor", arn = module.orders.arn, on = true }
@@ -63,7 +63,7 @@ module "function" {
 
   queues = { for name, queue in local.queues_read : name => {
     arn             = queue.arn
-    concurrency_max = try(max(2, var.reserved_concurrency[each.key]), null)
+    concurrency_max = try(max(2, var.reserved_concurrency[each.key]), var.queue_concurrency[name], null)
   } if queue.reader == each.key && queue.on }
 
   # Of Kinesis Lambda keeps the order of a partition key, and so of a user, whatever this is.

@@ -14,6 +14,7 @@ module "catalog" {
   lake                   = local.places["lake"]
   archive                = local.places["real-time-offers-archive"]
   crawler_schedule       = var.crawler_schedule
+  first_day              = var.first_day
   security_configuration = one(module.etl[*].security_configuration)
   kms_key_arn            = local.kms_key_arn
 }
@@ -25,6 +26,8 @@ module "athena" {
   results           = local.places["results"]
   database          = module.catalog.database
   bytes_scanned_max = var.scan_gib_max * 1024 * 1024 * 1024
+  reader_roles      = var.reader_roles
+  reader_groups     = var.reader_groups
   kms_key_arn       = local.kms_key_arn
   readable_arns = {
     bronze    = "${local.places["lake"].arn}/bronze/*"
@@ -57,4 +60,7 @@ module "dashboards" {
   workgroup      = module.athena.workgroup
   database       = module.catalog.database
   principal_arns = var.dashboard_principals
+
+  # QuickSight tries the connection, as its own role, while it is made: that role must be a reader by then.
+  depends_on = [module.athena]
 }

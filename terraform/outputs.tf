@@ -71,3 +71,33 @@ output "topics" {
   description = "ARNs of the SNS topics: the shop's alerts, those about invalid orders, and alarms of the deployment."
   value       = { alerts = module.alerts.arn, invalid_orders = module.invalid_orders.arn, alarms = module.alarms.arn }
 }
+
+output "database" {
+  description = "Glue database with the lake's tables."
+  value       = module.catalog.database
+}
+
+output "workgroup" {
+  description = "Athena workgroup to ask in."
+  value       = module.athena.workgroup
+}
+
+output "reader_policy_arn" {
+  description = "ARN of the policy that who asks the lake needs; reader_roles and reader_groups have it."
+  value       = module.athena.reader_policy_arn
+}
+
+output "crawlers" {
+  description = "Glue crawlers by what they look at: `aws glue start-crawler --name`."
+  value       = module.catalog.crawlers
+}
+
+output "glue_job" {
+  description = "Glue job that builds silver and gold; null where Athena does."
+  value       = one(module.etl[*].job_name)
+}
+
+output "dashboard" {
+  description = "CloudWatch dashboard; null without full_monitoring."
+  value       = module.monitoring.dashboard
+}

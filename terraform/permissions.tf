@@ -140,6 +140,14 @@ locals {
         "arn:${local.partition}:glue:${local.region}:${local.account}:${part}"]
       },
       {
+        # Athena asks for `default` too, in some accounts, before statements that make or change a table;
+        # an older guide calls both mandatory.
+        sid     = "AskForDefault"
+        actions = ["glue:CreateDatabase", "glue:GetDatabase"]
+        resources = [for part in ["catalog", "database/default"] :
+        "arn:${local.partition}:glue:${local.region}:${local.account}:${part}"]
+      },
+      {
         sid       = "ReadBronze"
         actions   = ["s3:GetObject"]
         resources = ["${local.bucket_arns["lake"]}/bronze/*", "${local.bucket_arns["real-time-offers-archive"]}/offers/*"]

@@ -1,7 +1,7 @@
 # Names and where things are
 
 variable "prefix" {
-  description = "What all names begin with; tells deployments in one account apart."
+  description = "What all names begin with; tells deployments in one account apart, those in other regions too, as names of roles know no region."
   type        = string
   default     = "shopstream"
 
@@ -96,6 +96,17 @@ variable "reserved_concurrency" {
   }
 }
 
+variable "queue_concurrency" {
+  description = "Calls at once that work off a queue, by its name (`clicks`, `orders`), where reserved_concurrency says none for who reads it. What Lambda throttles counts as received: unbounded readers of an account with ten calls make dead letters of a flood."
+  type        = map(number)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name, calls in var.queue_concurrency : contains(["clicks", "orders"], name) && calls >= 2 && calls <= 1000])
+    error_message = "queue_concurrency: for `clicks` and `orders`, 2 to 1000."
+  }
+}
+
 variable "crawler_schedule" {
   description = "When crawlers look for new columns and partitions, as `cron(…)` in UTC; null is only when started by hand, as each run costs."
   type        = string
@@ -111,6 +122,28 @@ variable "full_monitoring" {
   description = "All alarms, a composite one and a dashboard; else only the alarms that the free tier covers."
   type        = bool
   default     = false
+}
+
+variable "reader_roles" {
+  description = "Names of IAM roles that may ask the lake in Athena, such as QuickSight's service role. Attach the reader's policy here rather than by hand: what is attached by hand keeps `terraform destroy` from removing it."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.reader_roles : can(regex("^[A-Za-z0-9+=,.@_-]{1,64}$", name))])
+    error_message = "reader_roles: names of roles, without their paths."
+  }
+}
+
+variable "reader_groups" {
+  description = "Names of IAM groups whose members may ask the lake in Athena."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.reader_groups : can(regex("^[A-Za-z0-9+=,.@_-]{1,128}$", name))])
+    error_message = "reader_groups: names of groups."
+  }
 }
 
 variable "dashboards" {
@@ -331,7 +364,7 @@ variable "lake_buffer_s" {
 }
 
 variable "bronze_infrequent_after_days" {
-  description = "Days after which bronze goes to cheaper storage that costs by the read."
+  description = "Days after which bronze goes to cheaper storage that costs by the read. S3 moves no object below 128 KB: a small shop's files stay where they are."
   type        = number
   default     = 30
 
@@ -360,6 +393,17 @@ variable "results_expire_after_days" {
   validation {
     condition     = var.results_expire_after_days >= 1
     error_message = "results_expire_after_days: at least 1."
+  }
+}
+
+variable "first_day" {
+  description = "The first day that events can have arrived, YYYY-MM-DD: Athena sees no earlier one in bronze. Set it to when an older deployment's bronze begins that you copy here."
+  type        = string
+  default     = "2026-01-01"
+
+  validation {
+    condition     = can(formatdate("YYYY", "${var.first_day}T00:00:00Z"))
+    error_message = "first_day: YYYY-MM-DD."
   }
 }
 

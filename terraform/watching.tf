@@ -45,3 +45,11 @@ module "waf" {
   log_days                 = var.log_retention_days
   kms_key_arn              = local.kms_key_arn
 }
+
+# A warning of every plan and apply, and no error: somebody may look at CloudWatch instead.
+check "somebody_is_told" {
+  assert {
+    condition     = length(var.alarm_emails) > 0
+    error_message = "alarm_emails is empty: alarms are seen by who looks at CloudWatch only, and there is no budget."
+  }
+}

@@ -11,5 +11,6 @@ full_monitoring = false          # ten alarms are free, a dashboard is 3 dollars
 dashboards      = false          # QuickSight costs by the author
 budget_usd      = 20             # the first two budgets are free
 
-reserved_concurrency = {}   # a new account has ten calls at once and can't reserve any
-crawler_schedule     = null # a crawler run is billed for ten minutes at least
+reserved_concurrency = {}                         # a new account has ten calls at once and can't reserve any
+queue_concurrency    = { clicks = 3, orders = 2 } # half of them; raise it with the account's limit
+crawler_schedule     = null                       # a crawler run is billed for ten minutes at least

@@ -181,6 +181,23 @@ def test_queues_keep_order_by_user_at_a_high_rate(plan: Planned) -> None:
             assert queue.values["fifo_throughput_limit"] == "perMessageGroupId"
 
 
+def test_who_reads_a_queue_is_kept_from_being_throttled(plan: Planned) -> None:
+    """What is throttled counts as received. A new account has ten calls at once, for everybody."""
+    reserved = {
+        f.values["function_name"]: f.values["reserved_concurrent_executions"]
+        for f in plan.of("aws_lambda_function")
+    }
+    most = {
+        m.module: one_of(m, "scaling_config")["maximum_concurrency"] for m in mappings(plan, "sqs")
+    }
+    if plan.profile == "starter":
+        assert set(most) == {'function["Ingestor"]', 'function["OrderProcessor"]'}
+        assert sum(most.values()) <= 5
+    for module, calls in most.items():
+        _, name, _ = module.split('"')
+        assert reserved[f"shopstream-{name}"] in (-1, max(calls, reserved[f"shopstream-{name}"]))
+
+
 # DynamoDB.
 
 
@@ -400,6 +417,10 @@ def statements(plan: Planned) -> Iterator[tuple[str, Any]]:
 NO_RESOURCES = {
     "cloudwatch:PutMetricData",  # held to a namespace by its condition
     "dynamodb:ListStreams",
+    "athena:ListDataCatalogs",
+    "athena:ListEngineVersions",
+    "athena:ListWorkGroups",
+    "glue:GetSecurityConfiguration",
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 }
@@ -620,6 +641,13 @@ def test_every_alarm_tells_the_topic_of_alarms(plan: Planned) -> None:
     for alarm in plan.of("aws_cloudwatch_metric_alarm"):
         assert alarm.values["alarm_actions"], alarm.address
         assert alarm.values["alarm_description"], alarm.address
+
+
+def test_who_is_told_of_no_alarm_is_warned(tmp_path: Path) -> None:
+    (tmp_path / "l.zip").touch()
+    given = {"lambda_zip": str(tmp_path / "l.zip"), "alarm_emails": []}
+    with pytest.raises(TerraformFailed, match="alarm_emails is empty"):
+        planned("starter", tmp_path / "terraform", given)
 
 
 def test_every_queue_of_what_was_given_up_is_watched(plan: Planned) -> None:

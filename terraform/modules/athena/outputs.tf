@@ -14,6 +14,6 @@ output "named_queries" {
 }
 
 output "reader_policy_arn" {
-  description = "ARN of the policy to attach to whoever asks questions."
+  description = "ARN of the policy that whoever asks questions needs; `reader_roles` and `reader_groups` have it."
   value       = aws_iam_policy.reader.arn
 }

@@ -74,3 +74,27 @@ variable "kms_key_arn" {
     error_message = "kms_key_arn: the ARN of a KMS key, or null."
   }
 }
+
+variable "reader_roles" {
+  description = "Names of the roles that get the reader's policy."
+  type        = set(string)
+  nullable    = false
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.reader_roles : can(regex("^[A-Za-z0-9+=,.@_-]{1,64}$", name))])
+    error_message = "reader_roles: names of roles, without their paths."
+  }
+}
+
+variable "reader_groups" {
+  description = "Names of the groups that get the reader's policy."
+  type        = set(string)
+  nullable    = false
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.reader_groups : can(regex("^[A-Za-z0-9+=,.@_-]{1,128}$", name))])
+    error_message = "reader_groups: names of groups."
+  }
+}

@@ -1,4 +1,5 @@
-# Each crawler has a role of its own that reads its folders and writes only `crawled_…` tables.
+# Each crawler has a role of its own that reads its folders and writes only `crawled_…` tables: what of
+# AWSGlueServiceRole a crawler of S3 can use, on ours only. No emulator runs a crawler.
 
 data "aws_caller_identity" "current" {}
 data "aws_region" "current" {}
@@ -51,15 +52,27 @@ resource "aws_iam_role_policy" "crawler" {
         {
           Sid      = "FindWhatLanded"
           Effect   = "Allow"
-          Action   = ["s3:GetBucketLocation", "s3:ListBucket"]
+          Action   = ["s3:GetBucketAcl", "s3:GetBucketLocation", "s3:ListBucket"]
           Resource = local.buckets[each.key]
+        },
+        {
+          Sid    = "SeeTheTables" # listing is checked against all of a database
+          Effect = "Allow"
+          Action = [
+            "glue:BatchGetPartition", "glue:GetDatabase", "glue:GetPartition", "glue:GetPartitions", "glue:GetTable",
+            "glue:GetTables",
+          ]
+          Resource = [
+            "${local.glue}:catalog",
+            "${local.glue}:database/${var.database}",
+            "${local.glue}:table/${var.database}/*",
+          ]
         },
         {
           Sid    = "KeepItsTables"
           Effect = "Allow"
           Action = [
-            "glue:BatchCreatePartition", "glue:BatchGetPartition", "glue:CreatePartition", "glue:CreateTable",
-            "glue:GetDatabase", "glue:GetPartition", "glue:GetPartitions", "glue:GetTable", "glue:GetTables",
+            "glue:BatchCreatePartition", "glue:BatchUpdatePartition", "glue:CreatePartition", "glue:CreateTable",
             "glue:UpdatePartition", "glue:UpdateTable",
           ]
           Resource = [
@@ -74,7 +87,21 @@ resource "aws_iam_role_policy" "crawler" {
           Action   = ["logs:AssociateKmsKey", "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
           Resource = ["${local.aws}:logs:${local.region}:${local.account}:log-group:/aws-glue/crawlers*"]
         },
+        {
+          # CloudWatch knows no resources here; the condition holds it to Glue's own metrics.
+          Sid       = "CountMetrics"
+          Effect    = "Allow"
+          Action    = ["cloudwatch:PutMetricData"]
+          Resource  = ["*"]
+          Condition = { StringEquals = { "cloudwatch:namespace" = "Glue" } }
+        },
       ],
+      var.security_configuration == null ? [] : [{
+        Sid      = "SeeHowLogsAreEncrypted" # IAM checks it against no resource
+        Effect   = "Allow"
+        Action   = ["glue:GetSecurityConfiguration"]
+        Resource = ["*"]
+      }],
       var.kms_key_arn == null ? [] : [{
         Sid      = "ReadEncrypted"
         Effect   = "Allow"

@@ -1,8 +1,8 @@
 # QuickSight over gold: funnel, product performance, engagement, sales.
 #
 # It needs an account that has subscribed to QuickSight, which costs per user and month, so it is off
-# unless asked for. QuickSight reads as its own service role: attach the policy of the module `athena`
-# to it. No emulator runs QuickSight: this module is checked by its plan only.
+# unless asked for. QuickSight reads as its own service role, which has to be among the module `athena`'s
+# `reader_roles`. No emulator runs QuickSight: this module is checked by its plan only.
 
 data "aws_caller_identity" "current" {}
 

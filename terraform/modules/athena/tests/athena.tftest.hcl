@@ -10,6 +10,11 @@ mock_provider "aws" {
   }
 }
 
+override_resource {
+  target = aws_iam_policy.reader
+  values = { arn = "arn:aws:iam::123456789012:policy/shop-reader" }
+}
+
 variables {
   prefix        = "shop"
   results       = { bucket = "shop-results", arn = "arn:aws:s3:::shop-results" }
@@ -68,11 +73,43 @@ run "a_key_a_database_and_queries_of_the_users_are_used" {
   }
 }
 
+run "readers_may_ask_and_are_let_go_before_the_policy_is" {
+  variables {
+    reader_roles  = ["aws-quicksight-service-role-v0"]
+    reader_groups = ["analysts"]
+  }
+
+  assert {
+    condition = (
+      aws_iam_role_policy_attachment.reader["aws-quicksight-service-role-v0"].policy_arn == aws_iam_policy.reader.arn
+      && aws_iam_group_policy_attachment.reader["analysts"].group == "analysts"
+    )
+    error_message = "A reader has no rights."
+  }
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_iam_policy.reader.policy).Statement :
+      statement.Resource != ["*"] || alltrue([for action in statement.Action : startswith(action, "athena:List")])
+    ])
+    error_message = "A reader may do something to everything."
+  }
+  # What QuickSight's own managed policy has, and needs to connect.
+  assert {
+    condition = length(setsubtract(
+      ["athena:ListDataCatalogs", "athena:GetDataCatalog", "athena:ListDatabases", "athena:GetTableMetadata", "athena:ListWorkGroups", "glue:GetDatabases", "s3:ListMultipartUploadParts"],
+      flatten([for statement in jsondecode(aws_iam_policy.reader.policy).Statement : statement.Action]),
+    )) == 0
+    error_message = "QuickSight can't connect."
+  }
+}
+
 run "what_cannot_be_is_refused" {
   command = plan
   variables {
+    reader_roles      = ["service-role/aws-quicksight-service-role-v0"]
+    reader_groups     = ["all analysts"]
     bytes_scanned_max = 1000
     readable_arns     = { everything = "arn:aws:s3:::shop-lake" }
   }
-  expect_failures = [var.bytes_scanned_max, var.readable_arns]
+  expect_failures = [var.reader_roles, var.reader_groups, var.bytes_scanned_max, var.readable_arns]
 }
