@@ -6,6 +6,7 @@
 | `item` | the item: text (S) when it is UTF-8, else binary |
 | `z` | instead of `item`: zlib of it, when the plain one would be too large |
 | `file` | instead of both: the file of the lake that holds it, when that is too large as well |
+| `sum` | beside `z` and `file`: SHA-256 of the item, the same whatever compressed it |
 | `expires` | when it may go, epoch seconds: the table's TTL attribute |
 | `wait`, `due` | of a user's timers, while any are pending: what the index `due` finds them by |
 | `spent` | of a budget: the counter, instead of `item` |
@@ -55,15 +56,18 @@ def attributes_of(
 ) -> Attributes:
     """`item` as attributes. `keep` puts a file into the lake: (name, body)."""
     attributes = key_of(pk, sk)
-    room = ITEM_BYTES_MAX - _OTHER_BYTES - len(pk.encode()) - len(sk.encode())
+    room = _room(pk, sk)
     if len(item) <= room:
         attributes["item"] = _value(item)
-    elif len(packed := zlib.compress(item, 6)) <= room:
-        attributes["z"] = {"B": packed}
     else:
-        name = f"{ITEM_FILES}{table}/{sha256(item).hexdigest()}"
-        keep(name, packed)
-        attributes["file"] = {"S": name}
+        digest = sha256(item)
+        attributes["sum"] = {"B": digest.digest()}
+        if len(packed := zlib.compress(item, 6)) <= room:
+            attributes["z"] = {"B": packed}
+        else:
+            name = f"{ITEM_FILES}{table}/{digest.hexdigest()}"
+            keep(name, packed)
+            attributes["file"] = {"S": name}
     if table == "timers":
         due_us = read_waiting(item).due_us
         if due_us is not None:
@@ -71,6 +75,17 @@ def attributes_of(
             attributes["wait"] = {"S": wait_of(sk, bucket)}
             attributes["due"] = {"N": str(due_us)}
     return attributes
+
+
+def known_by(pk: str, sk: str, item: bytes) -> tuple[str, dict[str, Any]]:
+    """The attribute that tells `item` from any other, and its value."""
+    if len(item) <= _room(pk, sk):
+        return "item", _value(item)
+    return "sum", {"B": sha256(item).digest()}
+
+
+def _room(pk: str, sk: str) -> int:
+    return ITEM_BYTES_MAX - _OTHER_BYTES - len(pk.encode()) - len(sk.encode())
 
 
 def expiring(attributes: Attributes, now_s: int, ttl_s: int | None) -> Attributes:

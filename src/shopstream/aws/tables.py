@@ -18,6 +18,7 @@ from shopstream.aws.items import (
     expiring,
     item_of,
     key_of,
+    known_by,
     text_of,
     wait_of,
 )
@@ -39,7 +40,11 @@ _LEDGER_TTL_MIN = timedelta(days=30)
 
 
 def ttls_s(settings: "Settings") -> dict[str, int]:
-    """For how many seconds each table keeps an item; a table that isn't named keeps them."""
+    """For how many seconds each table keeps an item; a table that isn't named keeps them.
+
+    The ledger's rows are kept as long as `check` may ask for them, and longer than a record can
+    come again: a dead letter waits for 14 days at most.
+    """
     kept = {
         "browsing_events": settings.events_ttl,
         "stock_levels": settings.events_ttl,
@@ -185,8 +190,7 @@ class DynamoTables:
         when AWS's answer got lost and the call was repeated.
         """
         name = self._names.table(table)
-        kept = attributes_of(table, pk, sk, was, keep=_keep_nothing)
-        attribute = next(found for found in ("item", "z", "file") if found in kept)
+        attribute, value = known_by(pk, sk, was)
         dynamodb = self._clients.dynamodb
         with asked(f"replace an item of {name}"):
             try:
@@ -195,7 +199,7 @@ class DynamoTables:
                     Item=self._attributes(table, pk, sk, item),
                     ConditionExpression="#item = :was",
                     ExpressionAttributeNames={"#item": attribute},
-                    ExpressionAttributeValues={":was": kept[attribute]},
+                    ExpressionAttributeValues={":was": value},
                 )
             except dynamodb.exceptions.ConditionalCheckFailedException:
                 return self.get(table, pk, sk) == item
@@ -273,10 +277,6 @@ class DynamoTables:
             if not (last := answer.get("LastEvaluatedKey")):
                 return
             start["ExclusiveStartKey"] = last
-
-
-def _keep_nothing(_name: str, _body: bytes) -> None:
-    """For attributes that are only compared with."""
 
 
 def _place(request: Mapping[str, Any]) -> tuple[str, str]:
