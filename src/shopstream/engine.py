@@ -141,6 +141,17 @@ def open_engine(settings: Settings, *, create: bool = True) -> Engine:
     return Engine(settings, open_data_dir(root))
 
 
+def ensure_receivers(settings: Settings) -> None:
+    """Raises ConfigError when a receiver of alerts is not usable. Contacts none, writes nothing."""
+    from shopstream.domain.receivers import read_receivers
+    from shopstream.local.notifier import open_notifier
+
+    for receiver in read_receivers(
+        settings.notify, private_addresses=settings.notify_private_addresses
+    ):
+        open_notifier(receiver, settings, lambda _: None)
+
+
 def open_aws_engine(settings: Settings) -> AwsEngine:
     """The deployment on AWS that the settings name. Asks AWS nothing yet."""
     try:

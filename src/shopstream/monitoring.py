@@ -49,6 +49,12 @@ def lake_stages(settings: Settings) -> list[str]:
     return ["lander", "builder"] if settings.lake else []
 
 
+def all_stages(settings: Settings, shards: int) -> list[str]:
+    """The stages that `up` runs, so that each of them should give signs of life."""
+    processors = [f"processor-{n}" for n in range(shards)]
+    return ["collector", *processors, "notifier", "intake", *lake_stages(settings)]
+
+
 def status(settings: Settings) -> list[StageStatus]:
     """Each stage that ever ran on this data directory, and those that should. Raises DataDirError
     when there is none.
@@ -58,9 +64,8 @@ def status(settings: Settings) -> list[StageStatus]:
     end = log.end()
     log.close()
     beats = read_heartbeats(engine.dir.run)
-    names = ["collector", *(f"processor-{n}" for n in range(engine.shards)), "notifier", "intake"]
-    names += lake_stages(settings)
     now_us = time.time_ns() // 1000
+    names = all_stages(settings, engine.shards)
     found = [_status(name, beats.get(name, {}), end, now_us) for name in names]
     for stage in found:
         if stage.stage == "builder":
@@ -121,8 +126,7 @@ def standing(settings: Settings, shards: int) -> Standing:
     """How all stages stand, from their heartbeats."""
     beats = read_heartbeats(settings.data_dir / "run")
     now_us = time.time_ns() // 1000
-    names = ["collector", "notifier", "intake", *(f"processor-{n}" for n in range(shards))]
-    names += lake_stages(settings)
+    names = all_stages(settings, shards)
     processors = [beats.get(f"processor-{n}", {}) for n in range(shards)]
     end = int(beats.get("collector", {}).get("received", 0))
     positions = [int(beat.get("position", 0)) for beat in processors]

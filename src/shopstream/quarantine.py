@@ -20,7 +20,7 @@ from shopstream.flows.replaying import ReplayReport, ensure_askable, rejections,
 from shopstream.flows.work import QuarantineRecord
 from shopstream.ports import Tables
 from shopstream.settings import Settings
-from shopstream.stages import settle
+from shopstream.stages import ensure_configured, settle
 
 
 class ReasonCount(Struct):
@@ -98,6 +98,7 @@ def replay(
     records = _records(settings, where)
     if dry_run:
         return replay_all(records, set_fields, None, now_us=_now_us)
+    ensure_configured(settings)
     with open_feed(settings) as feed:
         report = replay_all(records, set_fields, feed, now_us=_now_us, live=live)
         direct = feed.direct

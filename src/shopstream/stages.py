@@ -5,14 +5,24 @@ import sys
 import time
 from collections.abc import Callable
 
-from shopstream.engine import Engine, open_engine
+from shopstream.engine import Engine, ensure_receivers, open_engine
 from shopstream.errors import Busy, DataDirError, NotRunning
 from shopstream.heartbeats import alive, read_heartbeats
 from shopstream.lander import land_here, request_landing
+from shopstream.rules_file import load_rules
 from shopstream.settings import Settings
 
 WAIT_S = 0.1
 STALLED_S = 60.0
+
+
+def ensure_configured(settings: Settings) -> None:
+    """Raises ConfigError when the rules or the receivers of alerts won't do, before anything is
+    appended that no stage here could process. On AWS the functions have their own.
+    """
+    if settings.engine != "aws":
+        load_rules(settings.rules_path)
+        ensure_receivers(settings)
 
 
 def settle(

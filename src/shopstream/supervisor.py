@@ -11,26 +11,27 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from shopstream.collector.access import ensure_guarded
 from shopstream.engine import open_engine
 from shopstream.errors import Busy, ConfigError
 from shopstream.heartbeats import Heartbeat, alive, read_heartbeats
+from shopstream.keys import KeyRing
 from shopstream.monitoring import Standing, lake_stages, standing
-from shopstream.rules_file import load_rules
 from shopstream.settings import Settings
+from shopstream.stages import ensure_configured
 
 PAUSE_S_MAX = 10.0
 STEADY_S = 30.0
 STOP_S = 20.0
 CONFIG_EXIT = 2
-"""A stage that ends with this as it starts won't do better next time: its message says what to
-mend. One that ran before is started again: its disk failed, say, and it recovers.
+"""A stage that ends with this before it ever spoke won't do better next time: its message says
+what to mend. One that ran before is started again: its disk failed, say, and it recovers.
 """
 ANOTHER_ENDS_S = 5.0
-STARTING_S = 5.0
 LOOK_S = 0.25
 DEMO_RATE = 25
 
@@ -42,7 +43,8 @@ class _Stage:
     process: "subprocess.Popen[bytes] | None" = None
     started_at: float = 0.0
     failures: int = 0
-    restarts: int = field(default=0)
+    restarts: int = 0
+    spoke: bool = False
     spoke_us: int = 0
     spoke_at: float = 0.0
 
@@ -56,6 +58,10 @@ class _Stage:
     def look(self) -> int | None:
         """The exit code when it has ended and is to be started again later, else None."""
         return self.process.poll() if self.process else None
+
+    def hear(self, beat: Heartbeat) -> None:
+        """Take note when this heartbeat is its own, not one of a run before."""
+        self.spoke |= self.process is not None and beat.get("pid") == self.process.pid
 
     def silent_s(self, beat: Heartbeat) -> float:
         """For how long its heartbeat has not moved. Not told by the clock, which may jump."""
@@ -84,11 +90,13 @@ def up(
 ) -> None:
     """Run all stages until SIGINT or SIGTERM. `say` takes notices, `show` the standing, often.
 
-    Raises ConfigError before anything starts when the settings, the rules or the keys won't do, and
-    when a stage can't start the first time; Busy when a collector runs on this data directory.
+    Raises ConfigError before anything is made or started when the settings, the rules, the
+    receivers of alerts or the keys won't do, and when a stage can't start the first time; Busy when
+    a collector runs on this data directory.
     """
+    ensure_configured(settings)
+    ensure_guarded(KeyRing(settings.data_dir), settings.host)
     engine = open_engine(settings)
-    load_rules(settings.rules_path)
     _wait_for_another(engine.dir.run)
     stopping = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -99,9 +107,11 @@ def up(
             stage.start()
         listening = False
         while not stopping.wait(LOOK_S):
+            beats = read_heartbeats(engine.dir.run)
             for stage in stages:
+                stage.hear(beats.get(stage.name, {}))
                 _keep_running(stage, say)
-            _end_silent(stages, engine.dir.run, settings.silent_max.total_seconds(), say)
+            _end_silent(stages, beats, settings.silent_max.total_seconds(), say)
             if not listening and _listens(engine.dir.run):
                 listening = True
                 say(f"listening on http://{settings.host}:{settings.port}  (docs at /docs)")
@@ -157,16 +167,18 @@ def _shoppers(settings: Settings) -> _Stage:
     shop = ["simulate", "shop", "--count", "1000000000", "--rate", str(DEMO_RATE)]
     shop += ["--invalid-percent", "1", "--open-for-s", "3600", "--quiet"]
     run = [sys.executable, "-m", "shopstream", *shop, "--data-dir", str(settings.data_dir)]
-    return _Stage("shoppers", [*run, "--supervised-by", str(os.getpid())])
+    return _Stage("shoppers", [*run, "--supervised-by", str(os.getpid())], spoke=True)
 
 
 def _end_silent(
-    stages: Sequence[_Stage], run_dir: Path, silent_s_max: float, say: Callable[[str], None]
+    stages: Sequence[_Stage],
+    beats: Mapping[str, Heartbeat],
+    silent_s_max: float,
+    say: Callable[[str], None],
 ) -> None:
     """Kill a processor that says nothing any more: an event may have it hang, and a processor
     that keeps dying at one event gives it up.
     """
-    beats = read_heartbeats(run_dir)
     for stage in stages:
         if not stage.name.startswith("processor") or stage.look() is not None:
             continue
@@ -183,7 +195,7 @@ def _keep_running(stage: _Stage, say: Callable[[str], None]) -> None:
             stage.failures = 0
         return
     ran_s = time.monotonic() - stage.started_at
-    if code == CONFIG_EXIT and not stage.restarts and ran_s < STARTING_S:
+    if code == CONFIG_EXIT and not stage.restarts and not stage.spoke:
         raise ConfigError(f"the {stage.name} can't run; see its message above")
     pause_s = min(PAUSE_S_MAX, 0.25 * 2 ** min(stage.failures, 10))
     if ran_s < pause_s:

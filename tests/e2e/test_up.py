@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -16,7 +17,9 @@ import httpx
 import pytest
 from tests.e2e.command import COMMAND, Shop
 
+from shopstream.errors import ConfigError
 from shopstream.heartbeats import alive, read_heartbeats
+from shopstream.supervisor import _keep_running, _Stage
 
 pytestmark = pytest.mark.slow
 
@@ -235,6 +238,43 @@ def test_rules_that_will_not_do_are_told_before_anything_starts(shop: Shop) -> N
     done = shop.run("up", code=2)
     assert "rules.toml: x: on: missing" in done.stderr
     assert not (shop.data_dir / "run" / "collector.json").exists()
+
+
+@pytest.mark.parametrize("command", ["up", "load", "simulate"])
+def test_receivers_that_will_not_do_are_told_before_anything_is_made(
+    shop: Shop, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOPSTREAM_NOTIFY", "ftp://x")
+    clicks = shop.ndjson("clicks.ndjson", views("u1")[0])
+    words = {"up": ["up"], "simulate": ["simulate", "clicks", "--count", "3"]} | {
+        "load": ["load", str(clicks), "--mapping", "carts_csv"]
+    }
+    done = shop.run(*words[command], code=2)
+    assert "notify: ftp://…" in done.stderr
+    assert not shop.data_dir.exists()
+
+
+def test_an_address_that_others_reach_wants_a_write_key_before_anything_is_made(shop: Shop) -> None:
+    for command in ("up", "collector"):
+        done = shop.run(command, "--host", "0.0.0.0", "--port", "0", code=2)
+        assert "there is no write key" in done.stderr
+        assert not shop.data_dir.exists()
+
+
+def test_a_stage_that_can_not_start_ends_up_however_long_it_took() -> None:
+    stage = _Stage("notifier", [sys.executable, "-c", "raise SystemExit(2)"])
+    stage.start()
+    assert stage.process
+    stage.process.wait(30)
+    stage.hear({"pid": stage.process.pid + 1})
+    stage.started_at -= 3_600
+    with pytest.raises(ConfigError, match="notifier can't run"):
+        _keep_running(stage, print)
+    said: list[str] = []
+    stage.hear({"pid": stage.process.pid})
+    _keep_running(stage, said.append)
+    assert said == ["notifier ended with code 2; started again (1)"]
+    stage.stop()
 
 
 def test_status_tells_how_each_stage_stands(up: Up) -> None:

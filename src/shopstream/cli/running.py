@@ -125,10 +125,12 @@ def intake(
       $ shopstream intake --until-idle
     """
     from shopstream.intake import run_intake
-    from shopstream.stages import settle
+    from shopstream.stages import ensure_configured, settle
 
     end_with(supervised_by)
     found = logged(data_dir)
+    if until_idle:
+        ensure_configured(found)
     report = run_intake(found, until_idle=until_idle, supervised=bool(supervised_by))
     if until_idle:
         say(str(report))

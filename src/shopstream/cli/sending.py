@@ -66,10 +66,12 @@ def simulate(
           --rate 0 --to sqs://shopstream-orders.fifo
     """
     from shopstream.simulator import SimulationReport, run_simulation
-    from shopstream.stages import settle
+    from shopstream.stages import ensure_configured, settle
 
     end_with(supervised_by)
     found = logged(data_dir, engine=engine)
+    if to is None:
+        ensure_configured(found)
     done = SimulationReport()
     try:
         with progress_bar("simulating", hidden=quiet) as told:
@@ -122,9 +124,10 @@ def load(
       $ shopstream load 2019-Oct.csv.gz --mapping rees46 --engine aws
     """
     from shopstream.loader import load_files
-    from shopstream.stages import settle
+    from shopstream.stages import ensure_configured, settle
 
     found = logged(data_dir, engine=engine)
+    ensure_configured(found)
     with progress_bar("loading") as told:
         report = load_files(found, files, mapping, live=live, on_progress=told)
     say(str(report))

@@ -14,13 +14,14 @@ import structlog
 import uvicorn
 import uvloop
 
-from shopstream.collector.access import OPEN_NOTICE
+from shopstream.collector.access import OPEN_NOTICE, ensure_guarded
 from shopstream.collector.app import Collector
 from shopstream.collector.internal import make_token
 from shopstream.collector.protocol import BoundedProtocol, bounded_protocol
 from shopstream.collector.upkeep import Upkeep
 from shopstream.engine import open_engine
 from shopstream.errors import ConfigError, LogBroken
+from shopstream.keys import KeyRing
 from shopstream.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def run_collector(settings: Settings) -> None:
     Busy when another process writes the log, and LogBroken when the disk failed: nothing of that
     was acknowledged, and starting again recovers.
     """
+    ensure_guarded(KeyRing(settings.data_dir), settings.host)
     engine = open_engine(settings)
     log = engine.write_log()
     try:

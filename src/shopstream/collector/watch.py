@@ -14,6 +14,7 @@ from msgspec import Struct
 from shopstream.collector.writer import Writer
 from shopstream.errors import ShopstreamError
 from shopstream.heartbeats import Heartbeat, alive, read_heartbeats
+from shopstream.monitoring import all_stages
 from shopstream.settings import Settings
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Watch:
         self._settings: Settings = engine.settings
         self._writer = writer
         self._processors = [f"processor-{n}" for n in range(engine.shards)]
+        known = ("collector", *self._processors)
+        self._others = [n for n in all_stages(self._settings, engine.shards) if n not in known]
         self._moved: dict[str, tuple[int, float]] = {}
         self._reader: SqliteLog | None = None
         self.heartbeats: dict[str, Heartbeat] = {}
@@ -109,13 +112,13 @@ class Watch:
         lag_s = self._lag_s(min(positions), now_us) if lag_events > 0 else 0.0
         if lag_s > LAGGING_S:
             reasons.append(f"the oldest unprocessed event has waited {lag_s:.0f} s")
-        if self._settings.lake:
-            reasons += self._landing(stages.setdefault("lander", StageHealth(alive=False)), end)
-        for name, stage in stages.items():
-            if name == "notifier" and not stage.alive:
-                reasons.append("notifier is not running")
-            if stage.error:
-                reasons.append(f"{name}: {stage.error}")
+        for name in self._others:
+            stage = stages.setdefault(name, StageHealth(alive=False))
+            if name == "lander":
+                reasons += self._landing(stage, end)
+            elif not stage.alive:
+                reasons.append(f"{name} is not running")
+        reasons += [f"{name}: {stage.error}" for name, stage in stages.items() if stage.error]
         return Health(
             status="down" if not delivering else "degraded" if reasons else "ok",
             delivering=delivering,

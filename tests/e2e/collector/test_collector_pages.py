@@ -21,6 +21,11 @@ def beat(collector: Any, stage: str = "processor-0", **values: Any) -> None:
     collector.server.collector.watch.look()
 
 
+def others_beat(collector: Any, *more: str) -> None:
+    for stage in ("notifier", "intake", *more):
+        beat(collector, stage)
+
+
 def health(collector: Any) -> tuple[int, dict[str, Any]]:
     answer = collector.client.get("/health")
     return answer.status_code, answer.json()
@@ -29,13 +34,14 @@ def health(collector: Any) -> tuple[int, dict[str, Any]]:
 def test_health_is_503_while_no_processor_runs(start_collector: Any) -> None:
     code, body = health(start_collector(lake=False))
     assert (code, body["status"], body["delivering"]) == (503, "down", False)
-    assert body["reasons"] == ["processor-0 is not running"]
+    assert body["reasons"][0] == "processor-0 is not running"
 
 
 def test_health_is_200_while_a_processor_keeps_up(start_collector: Any) -> None:
     collector = start_collector(lake=False)
     collector.post("/v1/events/clicks", [CLICK] * 3)
     beat(collector, position=3)
+    others_beat(collector)
     code, body = health(collector)
     assert (code, body["status"], body["delivering"]) == (200, "ok", True)
     assert (body["lag_events"], body["lag_s"], body["log_end"]) == (0, 0.0, 3)
@@ -80,6 +86,7 @@ def test_health_is_503_when_a_processor_has_not_spoken_for_long(start_collector:
 def test_health_asks_every_shard(start_collector: Any) -> None:
     collector = start_collector(shards=2, lake=False)
     beat(collector, position=0)
+    others_beat(collector)
     assert health(collector)[1]["reasons"] == ["processor-1 is not running"]
     beat(collector, "processor-1", position=0)
     assert health(collector)[0] == 200
@@ -87,10 +94,23 @@ def test_health_asks_every_shard(start_collector: Any) -> None:
 
 def test_a_fault_that_stops_nothing_is_degraded_and_says_why(start_collector: Any) -> None:
     collector = start_collector(lake=False)
+    others_beat(collector)
     beat(collector, position=0, error="a rule is odd")
     code, body = health(collector)
     assert (code, body["status"]) == (200, "degraded")
     assert body["reasons"] == ["processor-0: a rule is odd"]
+
+
+def test_a_stage_that_should_run_and_never_spoke_is_told(start_collector: Any) -> None:
+    collector = start_collector(land_every="1s")
+    beat(collector, position=0)
+    beat(collector, "lander", position=0, synced=0)
+    code, body = health(collector)
+    assert (code, body["status"], body["delivering"]) == (200, "degraded", True)
+    silent = ["notifier", "intake", "builder"]
+    assert body["reasons"] == [f"{stage} is not running" for stage in silent]
+    others_beat(collector, "builder")
+    assert health(collector)[1]["status"] == "ok"
 
 
 def test_a_lander_that_does_not_run_or_get_on_is_told_and_stops_no_delivery(
@@ -98,6 +118,7 @@ def test_a_lander_that_does_not_run_or_get_on_is_told_and_stops_no_delivery(
 ) -> None:
     monkeypatch.setattr("shopstream.collector.watch.NOT_LANDED_S", -0.8)
     collector = start_collector(land_every="1s")
+    others_beat(collector, "builder")
     beat(collector, position=0)
     code, body = health(collector)
     assert (code, body["status"], body["delivering"]) == (200, "degraded", True)
