@@ -3,9 +3,17 @@
 import json
 import sys
 
-HOLD_DATA = {"aws_dynamodb_table", "aws_kinesis_stream", "aws_s3_bucket", "aws_sqs_queue"}
+# Without its key what is encrypted can't be read any more.
+HOLD_DATA = {
+    "aws_dynamodb_table",
+    "aws_kinesis_stream",
+    "aws_kms_key",
+    "aws_s3_bucket",
+    "aws_sqs_queue",
+}
 
 for one in json.load(sys.stdin).get("resource_changes", []):
     if one["type"] in HOLD_DATA and "delete" in one["change"]["actions"]:
         before = one["change"]["before"]
-        sys.stdout.write(f"  {before.get('name') or before['bucket']}\n")
+        name = before.get("name") or before.get("bucket") or before.get("description")
+        sys.stdout.write(f"  {one['type']} {name}\n")

@@ -110,6 +110,7 @@ def planned(**changes: Any) -> str:
     made: list[dict[str, Any]] = [
         {"type": "aws_sqs_queue", "change": {"before": {"name": "mine-clicks.fifo"}}},
         {"type": "aws_s3_bucket", "change": {"before": {"name": None, "bucket": "mine-lake"}}},
+        {"type": "aws_kms_key", "change": {"before": {"description": "Encrypts mine."}}},
         {"type": "aws_iam_role", "change": {"before": {"name": "mine-Ingestor"}}},
     ]
     for one in made:
@@ -120,8 +121,9 @@ def planned(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("changes", "lost"),
     [
-        ({"aws_sqs_queue": ["delete"]}, "mine-clicks.fifo"),
-        ({"aws_s3_bucket": ["delete", "create"]}, "mine-lake"),
+        ({"aws_sqs_queue": ["delete"]}, "aws_sqs_queue mine-clicks.fifo"),
+        ({"aws_s3_bucket": ["delete", "create"]}, "aws_s3_bucket mine-lake"),
+        ({"aws_kms_key": ["delete"]}, "aws_kms_key Encrypts mine."),
     ],
 )
 def test_deploy_removes_nothing_that_holds_data_unless_it_is_told_to(
