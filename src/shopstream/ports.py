@@ -181,9 +181,12 @@ class Notifier(Protocol):
     """Where alerts go."""
 
     def deliver(self, alert: Alert) -> None:
-        """Return when the receiver has taken the alert; raise when it has not.
+        """Return when the receiver has taken the alert; raise NotDelivered when it has not, or
+        didn't say so: then it may be delivered again.
 
-        The same alert may come again after a crash, with the same `alert_id`.
+        So the same alert may come twice, as it may after a crash, with the same `alert_id`. Any
+        alert can be delivered: what a receiver has no room for, or might be harmed by, is cut or
+        escaped.
         """
         ...
 

@@ -1,4 +1,6 @@
-"""Every test that asks for `log_engine`, `open_tables` or `open_lake` runs once on each engine."""
+"""Every test that asks for `log_engine`, `open_tables`, `open_lake` or `receiver` runs once on each
+engine.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,6 +11,7 @@ import pytest
 from tests.engines import engines
 from tests.engines.aws_resources import Deployment, clients_of
 from tests.engines.engines import LogEngine
+from tests.engines.receivers import Receiver
 
 from shopstream.aws.clients import Clients
 from shopstream.ports import Items, Lake
@@ -75,3 +78,11 @@ def open_tables(request: pytest.FixtureRequest, clients_for: ClientsFor) -> Call
 @pytest.fixture(params=engines.LAKES)
 def open_lake(request: pytest.FixtureRequest, clients_for: ClientsFor) -> Callable[[Path], Lake]:
     return engines.lake_engine(clients_for(request.param))
+
+
+@pytest.fixture(params=engines.RECEIVERS)
+def receiver(
+    request: pytest.FixtureRequest, clients_for: ClientsFor, tmp_path: Path
+) -> Iterator[Receiver]:
+    with engines.RECEIVERS[request.param](clients_for(request.param), tmp_path) as opened:
+        yield opened

@@ -1,4 +1,5 @@
-"""The engines that the contract suites run on. A new engine is one more entry in `opened`.
+"""The engines that the contract suites run on. A new engine is one more name in `LOGS`,
+`TABLES`, `LAKES`, one more entry in `RECEIVERS`, and what opens it.
 
 An engine opens each port on a folder that is a test's own (on AWS, under a prefix made of it). What
 a suite needs to arrange (a full log, a disk without room) is an argument here, so that no test
@@ -15,6 +16,14 @@ from typing import Protocol
 
 from tests.engines.aws_resources import Deployment
 from tests.engines.emulators import run_dynamodb_local, run_moto
+from tests.engines.receivers import (
+    Receiver,
+    open_console,
+    open_file,
+    open_mail,
+    open_sns,
+    open_webhook,
+)
 
 from shopstream.aws.clients import Clients
 from shopstream.events import Entry
@@ -27,11 +36,20 @@ LOGS = ("local", "sqs", "kinesis")
 DYNAMOS = ("dynamodb", "dynamodb-local")
 TABLES = ("local", *DYNAMOS)
 LAKES = ("local", "s3")
+RECEIVERS: dict[str, Callable[[Clients | None, Path], AbstractContextManager[Receiver]]] = {
+    "console": open_console,
+    "file": open_file,
+    "webhook": open_webhook,
+    "mail": open_mail,
+    "sns": open_sns,
+}
+"""Who can be told of alerts: the first four by one machine."""
 SERVERS: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
     "sqs": run_moto,
     "kinesis": run_moto,
     "dynamodb": run_moto,
     "s3": run_moto,
+    "sns": run_moto,
     "dynamodb-local": run_dynamodb_local,
 }
 """What must run for an engine that isn't in this process."""

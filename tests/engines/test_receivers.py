@@ -2,12 +2,11 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.header import decode_header, make_header
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiosmtpd.controller import Controller
+from tests.engines.receivers import http_server
 
 from shopstream.domain.receivers import read_receivers
 from shopstream.errors import ConfigError, NotDelivered
@@ -41,25 +41,6 @@ def alert(alert_id: str = "order:1", **values: Any) -> Alert:
         "at": datetime(2026, 1, 1, 12, tzinfo=UTC),
     }
     return Alert(alert_id=alert_id, **(given | values))
-
-
-@contextmanager
-def http_server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            answer(self)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def say(status: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
