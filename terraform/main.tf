@@ -15,7 +15,6 @@ locals {
   # Table of the ports -> how it differs from the others. All have pk, sk and the TTL `expires`.
   tables = {
     browsing_events = { stream_view = "NEW_IMAGE" } # the offer generator reads it
-    users           = {}
     offers          = {}
     orders          = {}
     products        = {}

@@ -46,7 +46,7 @@ locals {
     {
       sid       = "PutWhatMayBeThere"
       actions   = ["dynamodb:BatchWriteItem"]
-      resources = [for table in ["quarantine", "users"] : local.table_arns[table]]
+      resources = [local.table_arns["quarantine"]]
     },
     {
       sid       = "ReadLarge"

@@ -117,17 +117,17 @@ def test_of_many_who_swap_one_item_at_once_one_does(dynamo_local: Deployment) ->
 
 
 def test_items_expire_as_long_after_they_are_put_as_their_table_says(dynamo: Deployment) -> None:
-    tables = dynamo.tables("offers", "users", ttls={"offers": 3_600})
+    tables = dynamo.tables("offers", "products", ttls={"offers": 3_600})
     before = int(time.time())
     tables.put_new("offers", "u1", "a", b"1")
     batch = tables.batch()
     batch.put("offers", "u1", "b", b"1")
-    batch.put("users", "u1", "", b"1")
+    batch.put("products", "u1", "", b"1")
     tables.write(batch)
     for sk in ("a", "b"):
         found = raw(dynamo, "offers", "u1", sk)
         assert before + 3_600 <= int(found["expires"]["N"]) <= time.time() + 3_600
-    assert "expires" not in raw(dynamo, "users", "u1", "\0")
+    assert "expires" not in raw(dynamo, "products", "u1", "\0")
 
 
 def test_timers_expire_as_long_after_they_are_due(dynamo: Deployment) -> None:

@@ -39,8 +39,8 @@ def test_whoever_puts_again_is_told_of_the_very_item(items: Items, size: int) ->
 
 
 def test_an_empty_item_is_there(items: Items) -> None:
-    items.put_new("users", "u1", "", b"")
-    assert items.put_new("users", "u1", "", b"x") == b""
+    items.put_new("products", "u1", "", b"")
+    assert items.put_new("products", "u1", "", b"x") == b""
 
 
 def test_keys_beside_it_are_free(items: Items) -> None:

@@ -35,9 +35,9 @@ def days(found: Iterator[tuple[str, bytes]]) -> list[int]:
 
 
 def test_an_item_comes_back_and_one_that_is_not_there_is_none(tables: Tables) -> None:
-    put(tables, ("offers", "u1", "a", b"one"), ("users", "u1", "", b""))
+    put(tables, ("offers", "u1", "a", b"one"), ("products", "p1", "", b""))
     assert tables.get("offers", "u1", "a") == b"one"
-    assert tables.get("users", "u1") == b"", "an empty item is an item"
+    assert tables.get("products", "p1") == b"", "an empty item is an item"
     assert tables.get("offers", "u1", "b") is None
     assert tables.get("offers", "u1") is None
     assert tables.get("orders", "u1", "a") is None, "another table"
@@ -115,9 +115,9 @@ def test_any_text_without_nul_is_a_partition(tables: Tables, pk: str) -> None:
 
 
 def test_tables_do_not_bleed_into_each_other(tables: Tables) -> None:
-    for name in ("state", "ledger", "offers", "orders", "users"):
+    for name in ("state", "ledger", "offers", "orders", "alerts"):
         put(tables, (name, "k", "s", name.encode()))
-    for name in ("state", "ledger", "offers", "orders", "users"):
+    for name in ("state", "ledger", "offers", "orders", "alerts"):
         assert list(tables.scan(name)) == [("k", "s", name.encode())]
     assert list(tables.scan("products")) == []
 

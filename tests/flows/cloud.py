@@ -287,7 +287,7 @@ class Cloud:
         """All that must not depend on what died when."""
         found: dict[str, Any] = {
             name: sorted((pk, sk, unmarked(item)) for pk, sk, item in self.tables.scan(name))
-            for name in ("orders", "stock_levels", "products", "users", "timers", "alerts")
+            for name in ("orders", "stock_levels", "products", "timers", "alerts")
         }
         found["offers"] = [msgspec.json.encode(offer) for offer in self.offers()]
         found["browsing_events"] = self.lines_by_user()

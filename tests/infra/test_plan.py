@@ -206,7 +206,7 @@ def tables(plan: Planned) -> dict[str, Resource]:
 
 
 def test_tables_are_keyed_by_id_and_cost_by_the_request(plan: Planned) -> None:
-    assert len(tables(plan)) == 13
+    assert len(tables(plan)) == 12
     for name, table in tables(plan).items():
         assert table.values["billing_mode"] == "PAY_PER_REQUEST"
         keys = (table.values["hash_key"], table.values["range_key"])

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 TABLES = {
     "browsing_events": "BrowsingEvents",
-    "users": "Users",
     "offers": "Offers",
     "orders": "Orders",
     "products": "Products",
