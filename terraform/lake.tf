@@ -50,6 +50,12 @@ module "etl" {
   python_modules = var.glue_python_modules
   schedule       = var.build_schedule
   kms_key_arn    = local.kms_key_arn
+
+  worker_type     = var.glue_worker_type
+  workers         = var.glue_workers
+  timeout_minutes = var.glue_timeout_minutes
+  alarms_arn      = module.alarms.arn
+  failures_arn    = module.failures.arn
 }
 
 module "dashboards" {

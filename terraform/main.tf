@@ -204,9 +204,12 @@ module "alarms" {
 
   name   = "${var.prefix}-alarms"
   emails = var.alarm_emails
-  publishers = {
-    Alarms = { service = "cloudwatch.amazonaws.com", account = local.account }
-  }
+  publishers = merge(
+    { Alarms = { service = "cloudwatch.amazonaws.com", account = local.account } },
+    # It tells of runs of the Spark job. EventBridge's guide has no condition in a topic's policy, so
+    # nothing may depend on what it says.
+    var.builds == "glue" ? { Events = { service = "events.amazonaws.com", account = local.account, says_account = false } } : {},
+  )
   failures_arn = module.failures.arn
   kms_key_arn  = local.kms_key_arn
 }

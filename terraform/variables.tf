@@ -304,6 +304,39 @@ variable "glue_python_modules" {
   }
 }
 
+variable "glue_worker_type" {
+  description = "Size of the Spark job's workers: G.1X has 4 vCPUs and 16 GB and costs one DPU, each other twice the one before."
+  type        = string
+  default     = "G.1X"
+
+  validation {
+    condition     = contains(["G.1X", "G.2X", "G.4X", "G.8X"], var.glue_worker_type)
+    error_message = "glue_worker_type: `G.1X`, `G.2X`, `G.4X` or `G.8X`."
+  }
+}
+
+variable "glue_workers" {
+  description = "How many workers a run of the Spark job has, the driver included."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.glue_workers >= 2 && var.glue_workers <= 100 && floor(var.glue_workers) == var.glue_workers
+    error_message = "glue_workers: from 2, Glue's least, to 100."
+  }
+}
+
+variable "glue_timeout_minutes" {
+  description = "After so many minutes a run of the Spark job is stopped, which is an alarm. The first run and one in full take longest."
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.glue_timeout_minutes >= 5 && var.glue_timeout_minutes <= 1440 && floor(var.glue_timeout_minutes) == var.glue_timeout_minutes
+    error_message = "glue_timeout_minutes: from 5 to 1440, a day."
+  }
+}
+
 # Who hears of it
 
 variable "alert_emails" {

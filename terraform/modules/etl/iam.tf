@@ -34,10 +34,12 @@ resource "aws_iam_role_policy" "job" {
     Statement = concat(
       [
         {
+          # Before it lists a folder, Hadoop's file system asks for objects called as it is, with and without
+          # `_$folder$`. Without a right on these S3 answers 403 and not 404, and it gives up.
           Sid      = "ReadWhatLandedAndItsOwnCode"
           Effect   = "Allow"
           Action   = ["s3:GetObject"]
-          Resource = ["${var.lake.arn}/bronze/*", "${var.archive.arn}/offers/*", "${var.artifacts.arn}/glue/*"]
+          Resource = ["${var.lake.arn}/bronze*", "${var.archive.arn}/offers*", "${var.artifacts.arn}/glue*"]
         },
         {
           Sid      = "WriteTheTables"
@@ -52,17 +54,32 @@ resource "aws_iam_role_policy" "job" {
           Resource = [var.lake.arn, var.archive.arn, var.artifacts.arn]
         },
         {
-          Sid    = "KeepTheCatalog"
+          Sid      = "FindTheDatabase"
+          Effect   = "Allow"
+          Action   = ["glue:GetDatabase", "glue:GetDatabases"]
+          Resource = ["${local.glue}:catalog", "${local.glue}:database/${var.database}"]
+        },
+        {
+          Sid    = "KeepTheTables"
           Effect = "Allow"
-          Action = [
-            "glue:CreateTable", "glue:GetDatabase", "glue:GetDatabases", "glue:GetTable", "glue:GetTables",
-            "glue:UpdateTable",
-          ]
+          Action = ["glue:CreateTable", "glue:GetTable", "glue:GetTables", "glue:UpdateTable"]
           Resource = [
             "${local.glue}:catalog",
             "${local.glue}:database/${var.database}",
             "${local.glue}:table/${var.database}/silver_*",
             "${local.glue}:table/${var.database}/gold_*",
+            "${local.glue}:table/${var.database}/staged_*",
+          ]
+        },
+        {
+          # Only of what it staged: a table that readers know is never taken away.
+          Sid    = "TidyUp"
+          Effect = "Allow"
+          Action = ["glue:DeleteTable"]
+          Resource = [
+            "${local.glue}:catalog",
+            "${local.glue}:database/${var.database}",
+            "${local.glue}:table/${var.database}/staged_*",
           ]
         },
         {

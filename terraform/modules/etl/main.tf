@@ -1,7 +1,7 @@
 # The Glue 5 job that builds silver and gold with Spark, where Athena's builds take too long.
 #
 # Its script is the package's own `shopstream.lake.spark`; the package comes beside it as a zip. A run
-# replaces whole tables or days, each in one Iceberg commit, so a retry repeats nothing.
+# takes what is new, audits it and publishes it, each table in one Iceberg commit.
 
 resource "aws_s3_object" "script" {
   bucket      = var.artifacts.bucket
@@ -39,7 +39,7 @@ resource "aws_glue_job" "build" {
   number_of_workers      = var.workers
   execution_class        = "STANDARD"
   timeout                = var.timeout_minutes
-  max_retries            = 1
+  max_retries            = 0 # the next run by the clock takes it up; a table that fails its tests would fail again
   security_configuration = aws_glue_security_configuration.job.name
 
   command {
@@ -81,6 +81,41 @@ resource "aws_glue_trigger" "build" {
 
   actions {
     job_name = aws_glue_job.build.name
+  }
+}
+
+# A run that failed, didn't end in time, or did not publish a table, which ends it as failed too.
+resource "aws_cloudwatch_event_rule" "failed" {
+  name        = "${var.prefix}-build-failed"
+  description = "A run of the Spark job did not end well."
+
+  event_pattern = jsonencode({
+    source      = ["aws.glue"]
+    detail-type = ["Glue Job State Change"]
+    detail = {
+      jobName = [aws_glue_job.build.name]
+      state   = ["ERROR", "FAILED", "TIMEOUT"]
+    }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "failed" {
+  rule      = aws_cloudwatch_event_rule.failed.name
+  target_id = "alarms"
+  arn       = var.alarms_arn
+
+  input_transformer {
+    input_paths = {
+      job     = "$.detail.jobName"
+      run     = "$.detail.jobRunId"
+      state   = "$.detail.state"
+      message = "$.detail.message"
+    }
+    input_template = "\"The Glue job <job> ended with <state>: <message> Tables that were not published keep their last good rows. Run <run>; its log, in /aws-glue/jobs/error, says which and why (runbook: the lake).\""
+  }
+
+  dead_letter_config {
+    arn = var.failures_arn
   }
 }
 

@@ -135,8 +135,8 @@ variable "workers" {
   nullable    = false
   default     = 2
   validation {
-    condition     = var.workers >= 2 && var.workers <= 100
-    error_message = "workers must be from 2, Glue's least, to 100."
+    condition     = var.workers >= 2 && var.workers <= 100 && floor(var.workers) == var.workers
+    error_message = "workers must be a whole number from 2, Glue's least, to 100."
   }
 }
 
@@ -146,8 +146,30 @@ variable "timeout_minutes" {
   nullable    = false
   default     = 60
   validation {
-    condition     = var.timeout_minutes >= 5 && var.timeout_minutes <= 1440
-    error_message = "timeout_minutes must be from 5 to 1440."
+    condition     = var.timeout_minutes >= 5 && var.timeout_minutes <= 1440 && floor(var.timeout_minutes) == var.timeout_minutes
+    error_message = "timeout_minutes must be a whole number from 5 to 1440."
+  }
+}
+
+variable "alarms_arn" {
+  description = "ARN of the topic that hears of runs that failed; its policy must let EventBridge in."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^arn:[^:]+:sns:", var.alarms_arn))
+    error_message = "alarms_arn: the ARN of a topic."
+  }
+}
+
+variable "failures_arn" {
+  description = "ARN of the standard queue that takes what that topic couldn't be given; its policy must let EventBridge in."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^arn:[^:]+:sqs:", var.failures_arn)) && !endswith(var.failures_arn, ".fifo")
+    error_message = "failures_arn: the ARN of a standard SQS queue."
   }
 }
 

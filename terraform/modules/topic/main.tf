@@ -25,7 +25,7 @@ resource "aws_sns_topic_policy" "this" {
         Principal = { Service = publisher.service }
         Action    = "sns:Publish"
         Resource  = aws_sns_topic.this.arn
-        Condition = { StringEquals = { "aws:SourceAccount" = publisher.account } }
+        Condition = { (publisher.says_account ? "StringEquals" : "StringEqualsIfExists") = { "aws:SourceAccount" = publisher.account } }
       }],
     )
   })

@@ -35,8 +35,8 @@ variable "queues" {
 }
 
 variable "publishers" {
-  description = "AWS services that may publish, by statement id, and the account that they must do it for. Functions publish by their roles and aren't listed."
-  type        = map(object({ service = string, account = string }))
+  description = "AWS services that may publish, by statement id, and the account that they must do it for; `says_account` is false for a service that needn't say which that is. Functions publish by their roles and aren't listed."
+  type        = map(object({ service = string, account = string, says_account = optional(bool, true) }))
   default     = {}
 
   validation {

@@ -22,6 +22,8 @@ variables {
   archive        = { bucket = "shop-offers", arn = "arn:aws:s3:::shop-offers" }
   database       = "ecommerce_analytics_db"
   python_modules = ["msgspec==0.20.0", "zstandard==0.25.0"]
+  alarms_arn     = "arn:aws:sns:eu-central-1:123456789012:shop-alarms"
+  failures_arn   = "arn:aws:sqs:eu-central-1:123456789012:shop-failures"
 }
 
 run "it_is_one_spark_job_that_ends_and_never_starts_by_itself" {
@@ -92,6 +94,40 @@ run "a_users_arguments_schedule_and_key_are_passed_on" {
     )
     error_message = "Something is not encrypted with the key."
   }
+}
+
+run "a_run_that_does_not_end_well_is_told" {
+  command = plan
+
+  assert {
+    condition = (
+      toset(jsondecode(aws_cloudwatch_event_rule.failed.event_pattern).detail.state) == toset(["ERROR", "FAILED", "TIMEOUT"])
+      && jsondecode(aws_cloudwatch_event_rule.failed.event_pattern).detail.jobName == ["shop-build"]
+    )
+    error_message = "Not every end that is no success is told, or that of other jobs is."
+  }
+  assert {
+    condition     = aws_cloudwatch_event_target.failed.arn == "arn:aws:sns:eu-central-1:123456789012:shop-alarms"
+    error_message = "Nobody hears of it."
+  }
+  assert {
+    condition     = aws_cloudwatch_event_target.failed.dead_letter_config[0].arn == "arn:aws:sqs:eu-central-1:123456789012:shop-failures"
+    error_message = "What the topic doesn't take is lost."
+  }
+  assert {
+    condition     = aws_glue_job.build.max_retries == 0
+    error_message = "A table that fails its tests is built twice, and told twice."
+  }
+}
+
+run "a_size_that_glue_does_not_have_is_refused" {
+  command = plan
+  variables {
+    worker_type     = "Standard"
+    workers         = 1
+    timeout_minutes = 0
+  }
+  expect_failures = [var.worker_type, var.workers, var.timeout_minutes]
 }
 
 run "a_requirement_without_a_version_is_refused" {
