@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 from tests.infra.drive import Drive
@@ -170,7 +171,80 @@ def test_a_record_of_a_stream_that_no_try_can_process_is_told_and_blocks_nothing
     drive.settle()
     drive.post("clicks", *views(second))
     drive.settle()
-    (told,) = drive.messages(drive.names.failures)
+    (told,) = given_up(drive)
     assert told["requestContext"]["condition"] == "RetryAttemptsExhausted"
     assert told["DDBStreamBatchInfo"]["batchSize"] == 1
     assert len(offers_of(drive, second)) == 1
+
+
+def test_a_record_of_a_stream_that_was_given_up_is_whole_and_can_be_processed_later(
+    drive: Drive,
+) -> None:
+    user = somebody()
+    drive.messages(drive.names.failures)
+    mapping = next(
+        m for m in drive.poller.mappings if m.function == drive.names.function("offer_generator")
+    )
+    for _ in range(mapping.retries_max + 1):
+        drive.go_wrong("offer_generator", {"operation": "*", "kind": "killed"})
+    drive.post("clicks", *views(user))
+    drive.settle()
+    assert offers_of(drive, user) == []
+    (kept,) = given_up(drive)
+    again = drive.invoke("offer_generator", json.loads(kept["payload"]))
+    assert again.answer == {"batchItemFailures": []}
+    assert [offer["rule"] for offer in offers_of(drive, user)] == ["viewed-three-times"]
+
+
+def given_up(drive: Drive) -> list[Any]:
+    """What lies in the bucket that the queue of failures was told of."""
+    kept = drive.objects("failures")
+    told = [one["detail"]["object"]["key"] for one in drive.messages(drive.names.failures)]
+    return [json.loads(kept[unquote_plus(key)]) for key in told]
+
+
+def test_of_a_batch_of_a_stream_only_what_no_try_can_process_is_lost(drive: Drive) -> None:
+    """The first record of a batch claims a file that isn't there, whatever is tried."""
+    if drive.stack.profile != "scale":
+        pytest.skip("clicks go through a queue")
+    bad, *good = (somebody() for _ in range(4))
+    drive.messages(drive.names.failures)
+    send_raw(drive, bad, b"SC1claims/nothing", *map(as_bytes, views(bad, count=1)))
+    for user in good:
+        send_raw(drive, user, *map(as_bytes, views(user)))
+    drive.settle()
+    (told,) = given_up(drive)
+    assert told["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    assert told["KinesisBatchInfo"]["batchSize"] > 2, "they came together"
+    assert [landed_of(drive, "clicks", bad), clicks_of(drive, bad)] == [[], 0]
+    assert [clicks_of(drive, user) for user in good] == [3] * 3
+    assert [len(landed_of(drive, "clicks", user)) for user in good] == [3] * 3
+    assert [len(offers_of(drive, user)) for user in good] == [1] * 3
+
+
+def as_bytes(event: Any) -> bytes:
+    return json.dumps(event).encode()
+
+
+def test_what_ends_the_function_is_quarantined_and_its_user_goes_on(drive: Drive) -> None:
+    """Killed when it reads the history, with which it would decide what the event comes to."""
+    if drive.stack.profile != "starter":
+        pytest.skip("of a stream's batch Lambda finds the record")
+    user = somebody()
+    for _ in range(3):
+        drive.go_wrong("ingestor", {"operation": "Query", "kind": "killed"})
+    drive.post("clicks", *views(user, count=1))
+    drive.settle()
+    assert clicks_of(drive, user) == 0
+    rejections = [json.loads(item)["rejection"] for _, _, item in drive.items("quarantine")]
+    (why,) = [
+        one["failures"][0] for one in rejections if user.encode() in base64.b64decode(one["raw"])
+    ]
+    assert (why["reason"], why["wanted"]) == (
+        "poison",
+        "an event that can be processed (the process ended 2 times at it)",
+    )
+    drive.post("clicks", *views(user, count=2))
+    drive.settle()
+    assert clicks_of(drive, user) == 2
+    assert drive.messages(drive.names.dead_letters("clicks")) == []
