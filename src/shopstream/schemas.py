@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 
-from shopstream.events import EVENT_OF, Topic
+from shopstream.domain.failures import LINES_MAX
+from shopstream.events import EVENT_OF, OrderLine, Topic
 
+AMOUNT_MAX = 10**14
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 FIELDS: dict[str, str] = {
@@ -129,16 +131,22 @@ def _open(structure: dict[str, Any]) -> dict[str, Any]:
     for name, found in structure["properties"].items():
         if name == "extra":
             continue
-        properties[name] = {"description": FIELDS[name]} | _readable(found)
+        priced_line = name == "unit_price" and structure["title"] == OrderLine.__name__
+        properties[name] = {"description": FIELDS[name]} | _readable(name, found, priced_line)
     return structure | {"properties": properties, "additionalProperties": True}
 
 
-def _readable(found: dict[str, Any]) -> dict[str, Any]:
+def _readable(name: str, found: dict[str, Any], priced_line: bool) -> dict[str, Any]:
     choices = found.get("anyOf", [found])
+    least = {"exclusiveMinimum": 0} if priced_line else {"minimum": 0}
     shown = []
     for choice in choices:
         if choice.get("format") == "decimal":
-            shown += [{"type": "number"}, choice]
+            shown += [{"type": "number", **least, "exclusiveMaximum": AMOUNT_MAX}, choice]
+        elif name == "currency" and choice.get("type") == "string":
+            shown.append({"type": "string", "pattern": "^[A-Z]{3}$"})
+        elif name == "lines":
+            shown.append({**choice, "minItems": 1, "maxItems": LINES_MAX})
         else:
             shown.append({k: v for k, v in choice.items() if k != "default"})
     default = {"default": found["default"]} if found.get("default") is not None else {}

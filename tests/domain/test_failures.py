@@ -33,7 +33,12 @@ def click_failures(**fields: Any) -> list[Failure]:
             " 2026-01-31T12:00:00Z",
         ),
         ("price", -1, "price: -1 is not a decimal from 0 to below 100000000000000"),
-        ("quantity", 0, "quantity: 0 is not a whole number of at least 1"),
+        (
+            "quantity",
+            2_000_000_000,
+            "quantity: 2000000000 is not a whole number from 1 to 1000000000",
+        ),
+        ("quantity", 0, "quantity: 0 is not a whole number from 1 to 1000000000"),
         ("currency", "eur", 'currency: "eur" is not an ISO 4217 code such as EUR'),
         (
             "user_id",
@@ -133,3 +138,16 @@ def test_a_long_value_is_shown_cut() -> None:
     assert shown(b"x" * 200) == "x" * 200
     assert shown(b"x" * 10_000_000) == "x" * 199 + "…"
     assert len(shown("😀".encode() * 1_000)) == 200
+
+
+@pytest.mark.parametrize(
+    ("price", "wanted"),
+    [
+        ("-3", "a decimal above 0 and below 100000000000000"),
+        ("0", "above 0"),
+        ('"0.00004999"', "above 0 when rounded to 4 decimals"),
+    ],
+)
+def test_a_price_of_an_order_line_is_above_0(price: str, wanted: str) -> None:
+    raw = f'{{"product_id":"p","quantity":1000,"unit_price":{price}}}'.encode()
+    assert [f.wanted for f in line_failures(raw, "lines[0]")] == [wanted]

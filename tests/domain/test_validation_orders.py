@@ -199,3 +199,27 @@ def test_lines_without_numbers_get_their_places_so_that_a_mended_one_finds_its_o
     assert rejection.line == 1
     assert b'"line":1' in rejection.raw
     assert b'"line":2' in kept
+
+
+def test_amounts_are_rounded_before_they_are_judged() -> None:
+    found = read(
+        order_of({"unit_price": "1.23456789", "quantity": 1_000}, amount="1234.6"), "orders"
+    )
+    assert isinstance(found, Order)
+    assert (found.lines[0].unit_price, found.amount) == (Decimal("1.2346"), Decimal("1234.6"))
+    summed = read(order_of({"unit_price": "1.23456789", "quantity": 1_000}), "orders")
+    assert isinstance(summed, Order)
+    assert summed.amount == Decimal("1234.6"), "the sum is that of the prices that are kept"
+    wrong = order_of({"unit_price": "1.23456789", "quantity": 1_000}, amount="1234.56789")
+    assert reasons(wrong, "orders") == [("total", "amount")]
+    none_left = order_of({"unit_price": "0.00004999", "quantity": 1_000})
+    assert reasons(none_left, "orders") == [("price", "lines[0].unit_price")]
+
+
+def test_no_amount_rounds_up_to_what_no_table_holds() -> None:
+    most, more = "99999999999999.99994", "99999999999999.99995"
+    found = read(order_of({"unit_price": most, "quantity": 1}), "orders")
+    assert isinstance(found, Order)
+    assert found.amount == Decimal("99999999999999.9999")
+    too_much = order_of({"unit_price": more, "quantity": 1})
+    assert reasons(too_much, "orders") == [("price", "lines[0].unit_price")]

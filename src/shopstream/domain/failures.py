@@ -12,12 +12,12 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 import msgspec
 from msgspec import Raw, Struct
 
-from shopstream.domain.canonical import RESERVED
+from shopstream.domain.canonical import RESERVED, settled_amount
 from shopstream.domain.currencies import CURRENCIES
-from shopstream.events import EVENT_OF, ID_BYTES_MAX, Failure, Order, OrderLine
+from shopstream.events import EVENT_OF, ID_BYTES_MAX, QUANTITY_MAX, Failure, Order, OrderLine
 
-AMOUNT_LIMIT = Decimal(10) ** 14
-"""DECIMAL(18, 4) holds amounts below this."""
+AMOUNT_LIMIT = Decimal("99999999999999.99995")
+"""Amounts below this are, rounded to four decimals, below 10 ** 14, which DECIMAL(18, 4) holds."""
 PAYLOAD_BYTES_MAX = 1024 * 1024
 LINES_MAX = 10_000
 EARLIEST_US = -62_135_596_800_000_000
@@ -83,6 +83,21 @@ def too_deep(raw: bytes) -> bool:
     return False
 
 
+def round_amounts(order: Order) -> None:
+    """Give an order the amounts that are kept, so that what is judged and compared is what stays.
+    Amounts that aren't usable stay as they are.
+    """
+    for part, names in ((order, _ORDER_AMOUNTS), *((line, _LINE_AMOUNTS) for line in order.lines)):
+        for name in names:
+            amount = getattr(part, name)
+            if amount is not None and usable(amount):
+                setattr(part, name, settled_amount(amount))
+
+
+_ORDER_AMOUNTS = ("amount", "shipping", "tax", "discount")
+_LINE_AMOUNTS = ("unit_price",)
+
+
 def expected_amount(order: Order) -> Decimal:
     """The amount an order's lines add up to: quantity x unit price + shipping + tax - discount."""
     total = sum((line.quantity * line.unit_price for line in order.lines), Decimal(0))
@@ -91,7 +106,7 @@ def expected_amount(order: Order) -> Decimal:
 
 def total_failure(order: Order, limits: Limits) -> Failure | None:
     parts = (order.amount, order.shipping, order.tax, order.discount)
-    for name, part in zip(("amount", "shipping", "tax", "discount"), parts, strict=True):
+    for name, part in zip(_ORDER_AMOUNTS, parts, strict=True):
         if part is not None and not usable(part):
             return Failure("amount", name, str(part)[:SHOWN_CHARS_MAX], _WANTED_AMOUNT)
     expected = expected_amount(order)
@@ -105,6 +120,7 @@ def total_failure(order: Order, limits: Limits) -> Failure | None:
 
 
 _WANTED_AMOUNT = "a decimal from 0 to below 100000000000000"
+_WANTED_PRICE = "a decimal above 0 and below 100000000000000"
 _WANTED_TIME = "an ISO 8601 time with a zone, such as 2026-01-31T12:00:00Z"
 _WANTED_ID = (
     f"text of 1 to {ID_BYTES_MAX} bytes without control characters, not beginning with {RESERVED}"
@@ -130,14 +146,14 @@ def _fields_of(kind: type[Struct]) -> _Fields:
             f.name,
             f.required,
             msgspec.json.Decoder(f.type).decode,
-            *_reason_and_wanted(f.name, f.type),
+            *_reason_and_wanted(kind, f.name, f.type),
         )
         for f in msgspec.structs.fields(kind)
         if f.name not in ("lines", "extra", "payload")
     )
 
 
-def _reason_and_wanted(name: str, kind: Any) -> tuple[str, str]:
+def _reason_and_wanted(of: type[Struct], name: str, kind: Any) -> tuple[str, str]:
     if name.endswith("_id"):
         return "id", _WANTED_ID
     if name == "timestamp":
@@ -145,11 +161,11 @@ def _reason_and_wanted(name: str, kind: Any) -> tuple[str, str]:
     if name == "currency":
         return "currency", _WANTED_CURRENCY
     if name in ("price", "unit_price"):
-        return "price", _WANTED_AMOUNT
+        return "price", _WANTED_PRICE if of is OrderLine else _WANTED_AMOUNT
     if name in AMOUNT_FIELDS:
         return "amount", _WANTED_AMOUNT
     if name in ("quantity", "stock_on_hand", "reorder_level"):
-        return "quantity", f"a whole number of at least {_least(kind)}"
+        return "quantity", f"a whole number from {_least(kind)} to {QUANTITY_MAX}"
     choices = [c for arg in (get_args(kind) or ()) for c in (get_args(arg) or (arg,))]
     if words := [c for c in choices if isinstance(c, str)]:
         return "value", "one of " + ", ".join(words)
@@ -294,9 +310,11 @@ def _order_failures(
     ]
     if complete and not failures:
         try:
-            total = total_failure(_decode_order(raw), limits)
+            order = _decode_order(raw)
         except UNREADABLE:
             return []
+        round_amounts(order)
+        total = total_failure(order, limits)
         return [total] if total else []
     return failures
 
@@ -310,9 +328,10 @@ def line_failures(raw: bytes, prefix: str) -> list[Failure]:
     failures = _field_failures(_FIELDS[OrderLine], fields, f"{prefix}.")
     if not any(f.field == f"{prefix}.unit_price" for f in failures):
         price = msgspec.json.decode(bytes(fields["unit_price"]), type=Decimal)
-        if price <= 0:
+        if settled_amount(price) <= 0:
             raw_price = shown(bytes(fields["unit_price"]))
-            failures.append(Failure("price", f"{prefix}.unit_price", raw_price, "above 0"))
+            wanted = "above 0" if price <= 0 else "above 0 when rounded to 4 decimals"
+            failures.append(Failure("price", f"{prefix}.unit_price", raw_price, wanted))
     return failures
 
 

@@ -25,6 +25,7 @@ from shopstream.domain.failures import (
     line_failures,
     micros,
     plain_digits,
+    round_amounts,
     shown,
     too_deep,
     total_failure,
@@ -124,6 +125,7 @@ def _read_stock(raw: bytes, received_us: int, limits: Limits) -> Stock:
 
 def _read_order(raw: bytes, received_us: int, limits: Limits) -> Order:
     order = _decode_order(raw)
+    round_amounts(order)
     _require(
         _in_time(order.timestamp, received_us, limits)
         and order.currency in CURRENCIES
