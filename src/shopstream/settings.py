@@ -74,7 +74,9 @@ class Settings:
         timedelta(minutes=5), "How far ahead of its arrival an event's time may be."
     )
     session_gap: timedelta = _setting(
-        timedelta(minutes=30), "Silence after which an event without a session id starts a new one."
+        timedelta(minutes=30),
+        "Silence after which an event without a session id starts a new one, for live events and"
+        " their offers; in the lake it is always 30 minutes.",
     )
     total_tolerance: Decimal = _setting(
         Decimal("0.01"), "An order's amount may differ from its lines by less than this."

@@ -18,7 +18,7 @@ from shopstream.lake.build import build
 from shopstream.lake.catalog import open_catalog
 from shopstream.lake.current import write_current
 from shopstream.lake.model import NAMESPACE, load_models
-from shopstream.lake.plan import Step, Wanted, descendants
+from shopstream.lake.plan import Step, Wanted, descendants, grown
 from shopstream.lake.rebuild import rebuild
 from shopstream.local.delivery import run_notifier
 
@@ -99,6 +99,63 @@ def test_a_late_event_changes_its_day_alone_and_only_what_is_made_of_its_topic(
     assert same_as_at_once(lake, tmp_path / "once")
 
 
+def test_a_click_that_is_sent_again_across_midnight_is_there_once(
+    lake: RealLake, tmp_path: Path
+) -> None:
+    """The first that arrived stays, also after another table was made of its day."""
+    again = click("a", 19, event_type="purchase", product_id="p")
+    lake.arrive("clicks", again, click("d", 20), click("a", 10))
+    lake.build()
+    found = [(str(row["day"]), row["event_id"]) for row in lake.rows("silver_clicks")]
+    days = {"a": "2025-11-18", "b": "2025-11-19", "c": "2025-11-19", "d": "2025-11-20"}
+    assert sorted(found) == sorted([(day, id) for id, day in days.items()] + [("2025-11-10", "a")])
+    assert same_as_at_once(lake, tmp_path / "once")
+
+
+def test_a_copy_whose_first_is_read_later_goes_and_what_was_made_of_its_day_is_made_anew(
+    lake: RealLake, tmp_path: Path
+) -> None:
+    """As where files of a partition are late: the place in the log says who came first."""
+    first = 10, "clicks", click("x", 17, event_type="purchase", product_id="p")
+    copy = 11, "clicks", click("x", 18, event_type="purchase", product_id="p")
+    lake.put([copy])
+    lake.build()
+    lake.put([first])
+    lake.build()
+    bought = {
+        str(row["day"]): row["purchases"]
+        for row in lake.rows("gold_product_performance")
+        if row["units"] == 1
+    }
+    assert bought == {"2025-11-17": 1}
+    days = [str(row["day"]) for row in lake.rows("silver_clicks") if row["event_id"] == "x"]
+    assert days == ["2025-11-17"]
+
+
+def test_an_order_across_midnight_takes_the_place_of_its_purchase_click(lake: RealLake) -> None:
+    """Whichever comes first; more than a day away it stands beside it."""
+    for n, day in enumerate((12, 13)):
+        bought = click(f"p{n}", day, event_type="purchase", product_id="q", order_id="o3")
+        lake.arrive("clicks", bought | {"price": "1.5", "quantity": 2, "currency": "EUR"})
+    lake.build()
+    assert purchases_of(lake, "q") == {"2025-11-12": 1, "2025-11-13": 1}
+    line = {"product_id": "q", "quantity": 2, "unit_price": "1.5"}
+    lake.arrive("orders", order("o3", 14, lines=[line]))
+    lake.build()
+    assert purchases_of(lake, "q") == {"2025-11-12": 1, "2025-11-13": 0, "2025-11-14": 1}
+    late = click("p2", 15, event_type="purchase", product_id="q", order_id="o3")
+    lake.arrive("clicks", late)
+    lake.build()
+    assert purchases_of(lake, "q")["2025-11-15"] == 0
+    lake.build(full=True)
+    assert sum(purchases_of(lake, "q").values()) == 2
+
+
+def purchases_of(lake: RealLake, product: str) -> dict[str, int]:
+    rows = lake.rows("gold_product_performance")
+    return {str(row["day"]): row["purchases"] for row in rows if row["product_id"] == product}
+
+
 def test_nothing_new_makes_no_snapshot_and_no_build(lake: RealLake) -> None:
     before = state_of(lake.folder)
     report = lake.build()
@@ -150,7 +207,8 @@ def test_a_range_is_built_again_and_no_day_beside_it(lake: RealLake, tmp_path: P
     for name, model in load_models().items():
         if model.partition and before[name]:
             changed = {day for day, at in lake.files(name).items() if at != before[name][day]}
-            assert changed <= {"2025-11-19"}, name
+            reach = max(model.reach.values(), default=0)
+            assert changed <= (grown(frozenset({"2025-11-19"}), reach) or set()), name
     assert lake.files("silver_clicks")["2025-11-19"] != before["silver_clicks"]["2025-11-19"]
     assert lake.files("gold_funnel")["2025-11-19"] != before["gold_funnel"]["2025-11-19"]
     assert lake.all_rows() == rows

@@ -4,7 +4,17 @@ import pytest
 
 from shopstream.errors import ConfigError
 from shopstream.lake.model import load_models
-from shopstream.lake.plan import NO_DAYS, Standing, Step, Wanted, descendants, plan, selected, union
+from shopstream.lake.plan import (
+    NO_DAYS,
+    Standing,
+    Step,
+    Wanted,
+    descendants,
+    grown,
+    plan,
+    selected,
+    union,
+)
 
 MODELS = load_models()
 QUIET = Standing(published=True)
@@ -36,6 +46,22 @@ def test_new_clicks_touch_their_days_in_what_is_made_of_clicks_and_nothing_else(
     funnel = found["gold_funnel"]
     assert (funnel.mode, funnel.days) == ("days", ["2026-11-20", "2026-11-21"])
     assert found["gold_offer_performance"].mode == "whole"
+
+
+def test_new_orders_touch_the_days_around_theirs_where_these_matter() -> None:
+    """A purchase click may be on the other side of midnight."""
+    found = steps(silver_order_lines=new("2026-11-20"))
+    assert found["gold_daily_sales"].days == ["2026-11-20"]
+    around = ["2026-11-19", "2026-11-20", "2026-11-21"]
+    assert found["gold_product_performance"].days == around
+    clicks = steps(silver_clicks=new("2026-11-20"))
+    assert clicks["gold_product_performance"].days == ["2026-11-20"]
+
+
+def test_days_grow_as_far_as_the_calendar_goes() -> None:
+    assert grown(frozenset({"0001-01-01"}), 1) == {"0001-01-01", "0001-01-02"}
+    assert grown(frozenset({"9999-12-31"}), 1) == {"9999-12-30", "9999-12-31"}
+    assert grown(None, 7) is None
 
 
 def test_each_table_comes_after_those_it_is_made_of() -> None:

@@ -53,3 +53,11 @@ def test_days_go_up_to_the_latest_that_anything_happened_on() -> None:
     assert str(health()["as_of"]) == "2026-11-20"
     later = health({"day": "2026-12-31", "product_id": "p", "units": 1})
     assert str(later["as_of"]) == "2026-12-31"
+
+
+def test_an_event_of_a_clock_gone_wrong_makes_no_old_shop_of_a_young_one() -> None:
+    row = health(
+        {"day": "0001-01-01", "product_id": "other", "units": 1},
+        {"day": "2026-11-19", "product_id": "p", "units": 12},
+    )
+    assert (row["demand_days"], row["days_of_cover"]) == (2, 10 * 2 / 12)

@@ -1,8 +1,9 @@
 """The law of incremental builds: silver is the same in whatever pieces and order bronze came.
 
 `Table.merge` does what a build does with a model that is merged: what is new of the source, and the
-table's own rows of the days touched (with `keys` also those of other days that share their keys),
-taken back to the source's columns, go through the model's SQL; the days touched are replaced.
+table's own rows of the days touched (with `keys` also those of other days that share their keys; of
+copies the days touched are also those that have a copy of a new row), taken back to the source's
+columns, go through the model's SQL; the days touched are replaced.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,9 @@ from shopstream.lake.model import Model, load_models, load_sources
 MODELS = load_models()
 SOURCES = load_sources()
 MIDNIGHT = datetime(2026, 11, 21)
-TIMES = st.sampled_from([MIDNIGHT + timedelta(minutes=10 * n) for n in range(-9, 10)])
+BOTH_SIDES = [MIDNIGHT + timedelta(minutes=10 * n) for n in range(-9, 10)]
+# The last is of the seventh day after the first: so far apart copies are still copies.
+TIMES = st.sampled_from([*BOTH_SIDES, MIDNIGHT + timedelta(days=2), MIDNIGHT + timedelta(days=6)])
 MERGED = [model for model in MODELS.values() if model.merge]
 
 
@@ -58,14 +61,16 @@ class Table:
     def merge(self, new: Sequence[Row]) -> None:
         con, source = self.con, self.source.name
         make(con, "new", relation(self.source.types, new))
-        keys = ", ".join(self.merge_rule.keys)
-        sharing = f"SELECT day FROM own WHERE ({keys}) IN (SELECT ({keys}) FROM new)"
+        keys, apart = ", ".join(self.merge_rule.keys), self.merge_rule.days_apart_max
+        near = f" AND abs(own.day - CAST(new.{self.time} AS DATE)) <= {apart}" if apart else ""
+        sharing = f"SELECT own.day FROM own JOIN new USING ({keys}) WHERE TRUE{near}"
         con.execute(
             f"CREATE OR REPLACE TABLE touched AS SELECT CAST({self.time} AS DATE) AS day FROM new"
             + (f" UNION {sharing}" if keys else "")
         )
         here = "day IN (FROM touched)"
-        context = f" OR ({keys}) IN (SELECT ({keys}) FROM own WHERE {here})" if keys else ""
+        shared = f" OR ({keys}) IN (SELECT ({keys}) FROM own WHERE {here})"
+        context = shared if keys and not apart else ""
         con.execute(
             f"CREATE OR REPLACE TABLE {source} AS FROM new UNION ALL"
             f" SELECT {', '.join(self._back())} FROM own WHERE {here}{context}"
@@ -253,3 +258,79 @@ def test_a_day_of_silver_orders_comes_of_that_days_lines_alone(pieces: list[list
         for day in {line["day"] for line in lines}
     ]
     assert in_order(list(chain(*by_day))) == at_once
+
+
+COPIES: dict[str, dict[str, Any]] = {
+    "silver_clicks": {"user_id": "u", "event_id": "a", "event_type": "view", "source": "http"},
+    "silver_carts": {"user_id": "u", "event_id": "a", "product_id": "p", "source": "http"},
+    "silver_stock": {"product_id": "p", "event_id": "a", "stock_on_hand": 1, "source": "http"},
+}
+
+
+def copies(model: Model, *hours: int) -> list[Row]:
+    """Copies of one event that arrived one after the other: hours of their times from midnight."""
+    return [
+        COPIES[model.name]
+        | {
+            "position": n,
+            "n": 0,
+            "received_at": MIDNIGHT,
+            "timestamp": MIDNIGHT + timedelta(0, 3600 * h),
+        }
+        for n, h in enumerate(hours)
+    ]
+
+
+def kept(model: Model, *builds: Sequence[Row]) -> list[int]:
+    """The positions of the rows of a table that is built bit by bit."""
+    with connected() as con:
+        table = Table(con, model)
+        for new in builds:
+            table.merge(new)
+        return sorted(row["position"] for row in table.rows())
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_of_copies_on_two_days_the_first_that_arrived_is_kept_whichever_was_read_first(
+    name: str,
+) -> None:
+    model = MODELS[name]
+    for hours in ((-1, 1), (1, -1), (-1, 24 * 7 - 1), (24 * 7 - 1, -1)):
+        first, second = copies(model, *hours)
+        assert kept(model, [first, second]) == [0], hours
+        assert kept(model, [first], [second]) == [0], hours
+        assert kept(model, [second], [first]) == [0], hours
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_more_than_seven_days_apart_an_id_is_that_of_another_event(name: str) -> None:
+    model = MODELS[name]
+    for hours in ((-1, 24 * 7), (24 * 7, -1)):
+        first, second = copies(model, *hours)
+        assert kept(model, [first, second]) == [0, 1], hours
+        assert kept(model, [first], [second]) == [0, 1], hours
+        assert kept(model, [second], [first]) == [0, 1], hours
+
+
+def test_a_click_that_turns_out_to_be_a_copy_leaves_its_session() -> None:
+    """What came after it on that day begins one of its own."""
+    model = MODELS["silver_clicks"]
+    first, copy = copies(model, -1, 1)
+    after = {
+        **copy,
+        "event_id": "b",
+        "position": 2,
+        "timestamp": copy["timestamp"] + timedelta(0, 60),
+    }
+    with connected() as con:
+        table = Table(con, model)
+        table.merge([copy, after])
+        assert [row["session_id"] for row in table.rows()] == 2 * [
+            "shopstream:u@2026-11-21 01:00:00.000000"
+        ]
+        table.merge([first])
+        sessions = {row["event_id"]: row["session_id"] for row in table.rows()}
+    assert sessions == {
+        "a": "shopstream:u@2026-11-20 23:00:00.000000",
+        "b": "shopstream:u@2026-11-21 01:01:00.000000",
+    }

@@ -32,7 +32,7 @@ from shopstream.aws.table_build import STAGED, Made, Site, Statements, TableBuil
 from shopstream.errors import Busy, ConfigError
 from shopstream.lake import statements as sql
 from shopstream.lake.compiled import TALLIED, CompiledModel, load_compiled
-from shopstream.lake.plan import Days, Step, Wanted, selected, union
+from shopstream.lake.plan import Days, Step, Wanted, grown, selected, union
 from shopstream.lake.quality import alert_of
 from shopstream.lake.report import BuildReport, Built
 
@@ -117,7 +117,8 @@ def build_on(
     wanted: Wanted = Wanted(),  # noqa: B008  # immutable
     on_step: Callable[[Step, int, int], None] = lambda *_: None,
 ) -> Result:
-    """Go on with the build that isn't done, else build what is new or `wanted`.
+    """Build what is new, or `wanted`; but first go on with the build that isn't done. What is
+    `wanted` is remembered with that one, until a run has the time for it; the last that was counts.
 
     Raises Busy while another build goes on, ConfigError for an unknown table, AwsError; after a
     failure the next run goes on as well.
@@ -341,7 +342,8 @@ class _Build:
         for name in model.reads:
             upstream = self._states.get(name)
             if name in self._models and upstream is not None:
-                yield upstream.changed_since(state.upstream.get(name, 0))
+                changed = upstream.changed_since(state.upstream.get(name, 0))
+                yield grown(changed, model.reach.get(name, 0))
 
     def _new(self, model: CompiledModel, state: TableState | None) -> dict[str, frozenset[str]]:
         """By table of lines, the partitions that the model has not read as they now are."""

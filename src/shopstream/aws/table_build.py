@@ -16,7 +16,7 @@ from shopstream.aws.athena import NotInTime, QueryFailed
 from shopstream.lake import statements as sql
 from shopstream.lake.audit_answer import failures_in, rows_after
 from shopstream.lake.compiled import CompiledLake, CompiledModel, hash_of
-from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted
+from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted, grown
 from shopstream.lake.quality import TestFailure
 
 if TYPE_CHECKING:
@@ -189,7 +189,8 @@ class TableBuild:
             ctes = {}
             for name in model.reads:
                 read = self._site.lake.models[name]
-                where = sql.in_days(read.partition, days) if days is not None else "TRUE"
+                near = grown(days, model.reach.get(name, 0))
+                where = sql.in_days(read.partition, near) if near is not None else "TRUE"
                 ctes[name] = sql.rows_in(sql.named(self._db, name), where)
         if days is not None and not days:
             return days, ctes, ""
@@ -226,7 +227,7 @@ class TableBuild:
         if not self._full:
             days = frozenset(self._days(sql.days_in(self._db, new, source.at)))
             if model.keys:
-                days |= frozenset(self._days(sql.days_sharing(model, self._db, new)))
+                days |= frozenset(self._days(sql.days_sharing(model, self._db, new, days)))
                 own = sql.own_with_keys(model, self._db, new, days)
             else:
                 own = sql.in_days(model.partition, days)

@@ -24,7 +24,7 @@ from shopstream.lake.duck import connect_duck
 from shopstream.lake.files import TEMP, clear_temp
 from shopstream.lake.inputs import Inputs
 from shopstream.lake.model import Model
-from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted, union
+from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted, grown, union
 from shopstream.lake.report import BuildReport, Built
 from shopstream.lake.staging import Staging
 from shopstream.lake.state import LakeState
@@ -134,7 +134,8 @@ class _Run:
         if step.mode != "days":
             return None
         parts: list[Collection[str] | None] = [step.days, self._lake.pending[model.name]]
-        return union([*parts, *(self._lake.changed.get(name, NO_DAYS) for name in model.reads)])
+        changed = ((name, self._lake.changed.get(name, NO_DAYS)) for name in model.reads)
+        return union([*parts, *(grown(days, model.reach.get(name, 0)) for name, days in changed)])
 
 
 def _now_us() -> int:

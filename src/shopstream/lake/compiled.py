@@ -58,6 +58,8 @@ class CompiledModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str = ""
     back: dict[str, str] = {}
     keys: list[str] = []
+    days_apart_max: int = 0
+    reach: dict[str, int] = {}
     types: dict[str, str]
     hive: dict[str, str]
     comments: dict[str, str]
@@ -137,6 +139,8 @@ def _model(model: Model, sources: dict[str, Source]) -> CompiledModel:
         source=model.merge.source if model.merge else "",
         back=model.merge.back if model.merge else {},
         keys=model.merge.keys if model.merge else [],
+        days_apart_max=model.merge.days_apart_max if model.merge else 0,
+        reach=model.reach,
         types={name: type_of(kind, "trino") for name, kind in model.types.items()},
         hive={name: hive_type(kind) for name, kind in model.types.items()},
         comments={c.name: " ".join(c.description.split()) for c in model.columns},

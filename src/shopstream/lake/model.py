@@ -91,12 +91,14 @@ class Merge(_Written, frozen=True, kw_only=True):
     """How a table takes in what is new of its source.
 
     `back` maps columns of the source to columns of the table that hold what they said, where the
-    names differ. `keys` are columns by which rows of different days belong together.
+    names differ. `keys` are columns by which rows of different days belong together: however far
+    apart, unless `days_apart_max` is given. Then they are copies, of which the table keeps one.
     """
 
     source: str
     back: dict[str, str] = {}
     keys: list[str] = []
+    days_apart_max: int = 0
 
 
 class UnitTest(_Written, frozen=True, kw_only=True):
@@ -110,7 +112,10 @@ class UnitTest(_Written, frozen=True, kw_only=True):
 
 
 class _ModelFile(_Written, frozen=True, kw_only=True):
-    """What a model's YAML says. Absent `partition`: the table is one part."""
+    """What a model's YAML says. Absent `partition`: the table is one part.
+
+    `reach` says of a table that is read how many days around a day make that day.
+    """
 
     name: str
     layer: Layer
@@ -119,6 +124,7 @@ class _ModelFile(_Written, frozen=True, kw_only=True):
     partition: str | None = None
     build: Build
     merge: Merge | None = None
+    reach: dict[str, int] = {}
     columns: list[Column]
     tests: list[TableTest] = []
     unit_test: UnitTest
@@ -307,6 +313,12 @@ def _check_build(
         _require_columns(f"{at}: merge.back", model.merge.back.values(), model.types)
         _require_columns(f"{at}: merge.keys", model.merge.keys, source.types)
         _require_columns(f"{at}: merge.keys", model.merge.keys, model.types)
+        if model.merge.days_apart_max and not model.merge.keys:
+            raise ConfigError(f"{at}: merge.days_apart_max: says how far `keys` reach; give these")
+    if unknown := model.reach.keys() - set(model.reads if model.build == "days" else ()):
+        raise ConfigError(
+            f"{at}: reach: {min(unknown)} is no table that {model.name}.sql reads by days"
+        )
     if model.build == "days":
         if model.partition is None:
             raise ConfigError(f"{at}: partition: must be given with `build: days`")

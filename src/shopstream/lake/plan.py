@@ -6,6 +6,7 @@ more; what depends on it is then built for these as well.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -19,7 +20,9 @@ NO_DAYS: frozenset[str] = frozenset()
 
 
 class Planned(Protocol):
-    """What the plan has to know of a table: its name, how it is built, what it reads."""
+    """What the plan has to know of a table: its name, how it is built, what it reads, and of which
+    of these the days around a day matter, how many.
+    """
 
     @property
     def name(self) -> str: ...
@@ -27,14 +30,16 @@ class Planned(Protocol):
     def build(self) -> str: ...
     @property
     def reads(self) -> Sequence[str]: ...
+    @property
+    def reach(self) -> Mapping[str, int]: ...
 
 
 class Standing(NamedTuple):
     """What is known of a table before the build.
 
     `published`: it has a snapshot, made by the model as it is. `files` are newly landed files of
-    its source and `days` theirs (event days). `pending` are the days in which tables that it reads
-    changed since it read them.
+    its source and `days` theirs (event days). `pending` are its days that tables which it reads
+    touched since it read them.
     """
 
     published: bool
@@ -122,7 +127,7 @@ def _step(model: Planned, now: Standing, steps: Mapping[str, Step], wanted: Want
         return None
     days: Days = now.days | now.pending if now.pending is not None else None
     for step in made_of:
-        days = None if days is None or step.mode != "days" else days | set(step.days)
+        days = union([days, _touched(model, step)])
     if days is None:
         return Step(model.name, "full", [], now.files, _why(now, made_of))
     if not days and not made_of:
@@ -139,10 +144,17 @@ def _ranged(model: Planned, now: Standing, made_of: Sequence[Step], wanted: Want
     why = _why(now, made_of) if made_of else "asked for"
     if model.build == "whole":
         return Step(model.name, "whole", [], 0, why) if made_of or wanted.select else None
-    days = union([now.days, *(None if s.mode != "days" else s.days for s in made_of)])
+    days = union([now.days, *(_touched(model, step) for step in made_of)])
     if days is None:
         return Step(model.name, "full", [], 0, why)
     return Step(model.name, "days", sorted(days), 0, why) if days else None
+
+
+def _touched(model: Planned, step: Step) -> Days:
+    """The days of a table that a step of what it reads touches."""
+    if step.mode != "days":
+        return None
+    return grown(frozenset(step.days), model.reach.get(step.table, 0))
 
 
 def _why(now: Standing, made_of: Sequence[Step]) -> str:
@@ -151,6 +163,15 @@ def _why(now: Standing, made_of: Sequence[Step]) -> str:
     if now.files:
         return f"{now.files} new file{'s' * (now.files != 1)}"
     return "what it is made of has changed"
+
+
+def grown(days: Days, by: int) -> Days:
+    """These days and those up to `by` days before and after each, as far as the calendar goes."""
+    if days is None or not by:
+        return days
+    numbers = {date.fromisoformat(day).toordinal() + n for day in days for n in range(-by, by + 1)}
+    known = range(date.min.toordinal(), date.max.toordinal() + 1)
+    return frozenset(date.fromordinal(n).isoformat() for n in numbers if n in known)
 
 
 def union(parts: Iterable[Collection[str] | None]) -> Days:

@@ -24,7 +24,7 @@ from shopstream.lake.current import TableNow, sync_path
 from shopstream.lake.files import data_file
 from shopstream.lake.fingerprint import fingerprint
 from shopstream.lake.model import Model, Source
-from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted
+from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted, grown
 from shopstream.lake.quality import TestFailure, audit, relations_of
 from shopstream.lake.state import LakeState
 
@@ -143,7 +143,7 @@ class Staging:
                 self._con.execute(f"CREATE OR REPLACE TEMP TABLE new_rows AS {new}")
                 rows = self._merged(source) if model.merge else "SELECT * FROM new_rows"
             else:
-                days = self.days if model.build == "days" else None
+                days = grown(self.days, model.reach.get(name, 0)) if model.build == "days" else None
                 rows = self._rows(name, days)
             self._view(name, rows)
 
@@ -169,8 +169,14 @@ class Staging:
             return "SELECT * FROM new_rows"
         new = "SELECT * FROM new_rows"
         keys = ", ".join(map(quoted, model.merge.keys)) if model.merge else ""
+        apart = model.merge.days_apart_max if model.merge else 0
         if self.days is None:
             own = self._rows(model.name)
+        elif apart:
+            # Of copies one is kept, so none of the other days' rows belong to these.
+            near = grown(self.days, apart) or NO_DAYS
+            self.days |= self._days_sharing(keys, of_days(files, near)) & near
+            own = self._rows(model.name, self.days)
         elif keys:
             self.days |= self._days_sharing(keys, files)
             context = self._days_of_keys(keys, files)

@@ -25,7 +25,7 @@ from shopstream.lake.files import DataFile, is_whole
 from shopstream.lake.fingerprint import fingerprint
 from shopstream.lake.inputs import Inputs, New
 from shopstream.lake.model import Model, Source, load_models, load_sources
-from shopstream.lake.plan import NO_DAYS, Days, Standing, Step, Wanted, plan, union
+from shopstream.lake.plan import NO_DAYS, Days, Standing, Step, Wanted, grown, plan, union
 from shopstream.settings import Settings
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class LakeState:
         return self._inputs.new(source, landed, again=again)
 
     def _pending_of(self, model: Model, now: TableNow | None, name: str) -> Days:
-        """The days of table `name` that have changed since `model` read it."""
+        """The days that are touched by what has changed in table `name` since `model` read it."""
         upstream = self.tables.get(name)
         if now is None or upstream is None or model.build == "merge":
             return NO_DAYS
@@ -133,7 +133,7 @@ class LakeState:
         if seen == upstream.snapshot:
             return NO_DAYS
         found = days_since(self.open(name), seen)
-        return None if found is None else frozenset(found)
+        return None if found is None else grown(frozenset(found), model.reach.get(name, 0))
 
     def rows_of_source(self, model: Model, source: Source, temp: Path) -> str:
         """The rows of a source that are new for `model`, as SQL. `temp` takes the tally."""

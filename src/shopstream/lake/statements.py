@@ -8,6 +8,7 @@ Sources: Athena's guides "Create Iceberg tables", "CTAS", "MERGE INTO", "Partiti
 from collections.abc import Collection, Iterable, Mapping
 
 from shopstream.lake.compiled import LANDED, STAGED, WHERE, CompiledModel, CompiledSource
+from shopstream.lake.plan import grown
 
 DAYS_AT_ONCE_MAX = 90
 """Athena writes at most 100 partitions in one statement."""
@@ -179,19 +180,23 @@ def days_in(database: str, table: str, column: str) -> str:
     )
 
 
-def days_sharing(model: CompiledModel, database: str, new: str) -> str:
-    """A query for the days of own rows whose keys a new row has too."""
+def days_sharing(model: CompiledModel, database: str, new: str, days: Collection[str]) -> str:
+    """A query for the days of own rows whose keys a new row has too; `days` are the new rows'."""
     keys = ", ".join(f'"{key}"' for key in model.keys)
     same = " AND ".join(f'own_rows."{key}" = shared."{key}"' for key in model.keys)
+    near = grown(frozenset(days), model.days_apart_max) or ()
     return (
         f'SELECT DISTINCT CAST(own_rows."{model.partition}" AS VARCHAR) AS day'
         f" FROM {named(database, model.name)} AS own_rows"
         f" JOIN (SELECT DISTINCT {keys} FROM {named(database, new)}) AS shared ON {same}"
+        + (f" WHERE {in_days(model.partition, near, 'own_rows')}" if model.days_apart_max else "")
     )
 
 
 def own_with_keys(model: CompiledModel, database: str, new: str, days: Collection[str]) -> str:
     """The condition on own rows that they belong together with a new row or a row of `days`."""
+    if model.days_apart_max:
+        return in_days(model.partition, days)  # of copies it has but one
     keys = ", ".join(f'"{key}"' for key in model.keys)
     own = ", ".join(f'own_rows."{key}"' for key in model.keys)
     return (

@@ -1,27 +1,27 @@
 -- What is on hand of each product, and how long it lasts at the pace it sells.
 WITH days AS (
-    SELECT MIN(day) AS first_day, MAX(day) AS day FROM gold_product_performance
+    SELECT MAX(day) AS day FROM gold_product_performance
     UNION ALL
-    SELECT CAST(NULL AS DATE) AS first_day, MAX(CAST(timestamp AS DATE)) AS day
-    FROM silver_products
+    SELECT MAX(CAST(timestamp AS DATE)) AS day FROM silver_products
 ),
 
 latest AS (
     SELECT
-        MIN(first_day) AS first_day, MAX(day) AS day,
+        MAX(day) AS day,
         CAST(MAX(day) - INTERVAL '7' DAY AS DATE) AS week_before,
         CAST(MAX(day) - INTERVAL '28' DAY AS DATE) AS month_before
     FROM days
 ),
 
--- A young shop has sold for fewer than 28 days.
+-- A young shop has sold for fewer than 28 days. Its first day is looked for among these: one event
+-- of a broken clock makes nobody old.
 as_of AS (
     SELECT
-        day, week_before, month_before,
-        CASE
-            WHEN first_day <= month_before THEN 28 ELSE DATE_DIFF('day', first_day, day) + 1
-        END AS days
+        latest.day, latest.week_before, latest.month_before,
+        DATE_DIFF('day', MIN(sales.day), latest.day) + 1 AS days
     FROM latest
+    LEFT JOIN gold_product_performance AS sales ON sales.day > latest.month_before
+    GROUP BY latest.day, latest.week_before, latest.month_before
 ),
 
 demand AS (

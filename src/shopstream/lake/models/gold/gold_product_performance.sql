@@ -1,6 +1,11 @@
 -- What happened with each product on each day, from the first look to the money.
+-- An order and its purchase clicks may be of two days, with midnight between them.
 WITH known_orders AS (
-    SELECT DISTINCT day, order_id, product_id FROM silver_order_lines
+    SELECT day, order_id, product_id FROM silver_order_lines
+    UNION
+    SELECT CAST(day - INTERVAL '1' DAY AS DATE) AS day, order_id, product_id FROM silver_order_lines
+    UNION
+    SELECT CAST(day + INTERVAL '1' DAY AS DATE) AS day, order_id, product_id FROM silver_order_lines
 ),
 
 clicks AS (

@@ -2,38 +2,48 @@
 -- Wide rows are read from the source where they are needed and never held between two steps:
 -- that is a fifth of the time.
 
--- Few ids come more than once in a day; only their arrivals are put in order.
+-- Few ids come more than once; only their arrivals are put in order.
 WITH repeated AS (
-    SELECT CAST(timestamp AS DATE) AS day, user_id, event_id
+    SELECT user_id, event_id
     FROM bronze_clicks
-    GROUP BY CAST(timestamp AS DATE), user_id, event_id
+    GROUP BY user_id, event_id
     HAVING COUNT(*) > 1
 ),
 
-ranked AS (
+arrived AS (
     SELECT
-        bronze_clicks.*, repeated.day,
+        bronze_clicks.*, CAST(bronze_clicks.timestamp AS DATE) AS day,
         ROW_NUMBER() OVER (
-            PARTITION BY repeated.day, repeated.user_id, repeated.event_id
+            PARTITION BY bronze_clicks.user_id, bronze_clicks.event_id
             ORDER BY bronze_clicks.position, bronze_clicks.n
         ) AS arrival
     FROM bronze_clicks
     INNER JOIN repeated
-        ON CAST(bronze_clicks.timestamp AS DATE) = repeated.day
-        AND bronze_clicks.user_id = repeated.user_id
+        ON bronze_clicks.user_id = repeated.user_id
         AND bronze_clicks.event_id = repeated.event_id
 ),
 
+-- A copy may have another time, and that of another day; days further apart are not looked at.
+ranked AS (
+    SELECT
+        *,
+        MIN(arrival) OVER (
+            PARTITION BY user_id, event_id ORDER BY DATE_DIFF('day', DATE '1970-01-01', day)
+            RANGE BETWEEN 7 PRECEDING AND 7 FOLLOWING
+        ) AS first_near
+    FROM arrived
+),
+
 clicks AS (
-    SELECT bronze_clicks.*, CAST(bronze_clicks.timestamp AS DATE) AS day, 1 AS arrival
+    SELECT
+        bronze_clicks.*, CAST(bronze_clicks.timestamp AS DATE) AS day, 1 AS arrival, 1 AS first_near
     FROM bronze_clicks
     LEFT JOIN repeated
-        ON CAST(bronze_clicks.timestamp AS DATE) = repeated.day
-        AND bronze_clicks.user_id = repeated.user_id
+        ON bronze_clicks.user_id = repeated.user_id
         AND bronze_clicks.event_id = repeated.event_id
     WHERE repeated.event_id IS NULL
     UNION ALL
-    SELECT * FROM ranked WHERE arrival = 1
+    SELECT * FROM ranked WHERE arrival = first_near
 ),
 
 -- Sessions are worked out only where a click doesn't name its own: users and days.
@@ -52,14 +62,14 @@ visits AS (
         ON CAST(bronze_clicks.timestamp AS DATE) = to_cut.day
         AND bronze_clicks.user_id = to_cut.user_id
     LEFT JOIN repeated
-        ON to_cut.day = repeated.day AND to_cut.user_id = repeated.user_id
+        ON to_cut.user_id = repeated.user_id
         AND bronze_clicks.event_id = repeated.event_id
     WHERE repeated.event_id IS NULL
     UNION ALL
     SELECT ranked.day, ranked.user_id, ranked.event_id, ranked.session_id, ranked.timestamp
     FROM ranked
     INNER JOIN to_cut ON ranked.day = to_cut.day AND ranked.user_id = to_cut.user_id
-    WHERE ranked.arrival = 1
+    WHERE ranked.arrival = ranked.first_near
 ),
 
 -- A click that names a session begins a stretch; one that doesn't goes on with what was before it.
