@@ -1,9 +1,11 @@
 """An event that makes the code fail goes to the quarantine, and its neighbours do not."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from tests.flows.pipeline import (
     MINUTE_US,
     NOW_US,
@@ -18,9 +20,12 @@ from tests.flows.pipeline import (
 
 from shopstream.domain import offers
 from shopstream.domain.offers import Timer
+from shopstream.engine import open_engine
 from shopstream.events import Click
 from shopstream.flows import clicks, processor
 from shopstream.flows.tries import STARTS_MAX, TRIES_MAX
+from shopstream.processor import run_processor
+from shopstream.settings import Settings
 
 
 class Fatal(BaseException):
@@ -180,6 +185,21 @@ def test_a_timer_at_which_the_rules_failed_fires_at_the_start_of_a_release_that_
     assert [offer.user_id for offer in pipeline.offers()] == ["u1"]
     assert pipeline.items("timers") == []
     assert pipeline.check().balanced
+
+
+def test_a_timer_at_which_the_rules_failed_is_told_of_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at_timers_of_u1(monkeypatch)
+    settings = Settings(data_dir=tmp_path)
+    log = open_engine(settings).write_log()
+    log.append([entry(cart("u1", 0))])
+    log.close()
+    with capture_logs() as lines:
+        run_processor(settings, until_idle=True)
+    (line,) = [line for line in lines if line["log_level"] == "error"]
+    assert (line["user_id"], line["rule"]) == ("u1", "cart-abandoned")
+    assert line["error"] == "ZeroDivisionError: by what was left"
 
 
 def test_poison_that_is_no_poison_any_more_can_be_replayed(
