@@ -8,7 +8,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from shopstream.domain.currencies import CURRENCIES
 from shopstream.errors import ConfigError
 
 KIB = 1024
@@ -23,11 +24,25 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 
-def _setting(default: Any, help: str) -> Any:
-    metadata = {"help": help}
+def _setting(default: Any, help: str, *, least: Any = None, most: Any = None) -> Any:
+    metadata = {"help": help, "least": least, "most": most}
     if isinstance(default, dict | list):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+_SECOND, _HOUR = timedelta(seconds=1), timedelta(hours=1)
+_PLAIN = (0, 1, 0 * _SECOND, _SECOND)
+"""Least values that go without saying."""
+
+
+class _OutOfRange(ConfigError):
+    """Raised for the setting `name`; `load_settings` adds where its value stood."""
+
+    def __init__(self, name: str, value: Any, wanted: str) -> None:
+        shown = repr(value) if isinstance(value, str) else show(value)
+        super().__init__(f"setting {name}: {shown} is not {wanted}")
+        self.name = name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,41 +60,61 @@ class Settings:
     aws_clicks: str = _setting("sqs", "What carries clicks on AWS: `sqs` or `kinesis`.")
 
     host: str = _setting("127.0.0.1", "Address the collector listens on.")
-    port: int = _setting(8080, "Port the collector listens on.")
+    port: int = _setting(8080, "Port the collector listens on.", least=0, most=65_535)
     cors_origins: str = _setting("*", "Origins that browsers may send from, comma-separated.")
-    body_bytes_max: int = _setting(4 * MIB, "Largest request body as sent.")
-    inflated_bytes_max: int = _setting(16 * MIB, "Largest request body after gunzip.")
-    batch_events_max: int = _setting(10_000, "Most events in one request.")
-    event_bytes_max: int = _setting(256 * KIB, "Largest click, cart line or stock level.")
-    order_bytes_max: int = _setting(MIB + 256 * KIB, "Largest order, its payload included.")
-    header_bytes_max: int = _setting(32 * KIB, "Largest request head.")
-    rate_events_per_s: int = _setting(0, "Events a second one write key may send; 0 is no limit.")
-    connections_max: int = _setting(1_000, "Connections at once; more get 503.")
-    request_timeout: timedelta = _setting(
-        timedelta(seconds=30), "How long a client may take to send a request."
+    body_bytes_max: int = _setting(4 * MIB, "Largest request body as sent.", least=1)
+    inflated_bytes_max: int = _setting(16 * MIB, "Largest request body after gunzip.", least=1)
+    batch_events_max: int = _setting(10_000, "Most events in one request.", least=1)
+    event_bytes_max: int = _setting(256 * KIB, "Largest click, cart line or stock level.", least=1)
+    order_bytes_max: int = _setting(
+        MIB + 256 * KIB, "Largest order, its payload included.", least=1
     )
-    queue_events_max: int = _setting(200_000, "Events that may wait for the disk before 503.")
+    header_bytes_max: int = _setting(32 * KIB, "Largest request head.", least=KIB)
+    rate_events_per_s: int = _setting(
+        0, "Events a second one write key may send; 0 is no limit.", least=0
+    )
+    connections_max: int = _setting(1_000, "Connections at once; more get 503.", least=1)
+    request_timeout: timedelta = _setting(
+        timedelta(seconds=30), "How long a client may take to send a request.", least=_SECOND
+    )
+    queue_events_max: int = _setting(
+        200_000, "Events that may wait for the disk before 503.", least=1
+    )
 
     shards: int = _setting(
-        0, "Processor processes, fixed when the data directory is made; 0 is as made, at first 1."
+        0,
+        "Processor processes, fixed when the data directory is made; 0 is as made, at first 1.",
+        least=0,
+        most=64,
     )
-    batch_events: int = _setting(10_000, "Most events the processor commits at once.")
+    batch_events: int = _setting(
+        10_000, "Most events the processor commits at once.", least=1, most=1_000_000
+    )
     silent_max: timedelta = _setting(
-        timedelta(minutes=2), "After so long without a sign of life `up` restarts a processor."
+        timedelta(minutes=2),
+        "After so long without a sign of life `up` restarts a processor.",
+        least=3 * _SECOND,
     )
     cached_events_max: int = _setting(
-        2_000_000, "Events of recent users that a processor keeps in mind (about 700 bytes each)."
+        2_000_000,
+        "Events of recent users that a processor keeps in mind (about 700 bytes each).",
+        least=1,
     )
     future_max: timedelta = _setting(
-        timedelta(minutes=5), "How far ahead of its arrival an event's time may be."
+        timedelta(minutes=5),
+        "How far ahead of its arrival an event's time may be.",
+        least=0 * _SECOND,
     )
     session_gap: timedelta = _setting(
         timedelta(minutes=30),
         "Silence after which an event without a session id starts a new one, for live events and"
         " their offers; in the lake it is always 30 minutes.",
+        least=_SECOND,
     )
     total_tolerance: Decimal = _setting(
-        Decimal("0.01"), "An order's amount may differ from its lines by less than this."
+        Decimal("0.01"),
+        "An order's amount may differ from its lines by less than this.",
+        least=Decimal("0.0001"),
     )
     on_bad_line: str = _setting(
         "reject_order",
@@ -90,13 +125,14 @@ class Settings:
     intake_settle: timedelta = _setting(
         timedelta(seconds=5),
         "How long a file dropped into `raw/` must not have changed before it is taken.",
+        least=0 * _SECOND,
     )
     intake_live: bool = _setting(
         False, "Dropped files are news: what comes of them is delivered, as by `load --live`."
     )
 
     order_alert_above: Decimal = _setting(
-        Decimal(1000), "Alert on orders strictly above this amount."
+        Decimal(1000), "Alert on orders strictly above this amount.", least=Decimal(0)
     )
     order_alert_above_by_currency: dict[str, Decimal] = _setting(
         {}, "The same for single currencies, as a table: `{ JPY = 150000 }`."
@@ -105,71 +141,95 @@ class Settings:
         ["console://"],
         "Where alerts go: `console://`, `file://PATH`, `http(s)://…` (webhook) or an Apprise URL.",
     )
-    notify_tries_max: int = _setting(20, "Tries to deliver an alert before it is a dead letter.")
-    notify_timeout: timedelta = _setting(timedelta(seconds=10), "How long a receiver may take.")
+    notify_tries_max: int = _setting(
+        20, "Tries to deliver an alert before it is a dead letter.", least=1
+    )
+    notify_timeout: timedelta = _setting(
+        timedelta(seconds=10), "How long a receiver may take.", least=_SECOND
+    )
     notify_private_addresses: bool = _setting(
         False, "Let webhooks go to private and loopback addresses."
     )
 
     events_ttl: timedelta = _setting(
-        timedelta(days=30), "How long an event stays in its table and a resend of it is recognised."
+        timedelta(days=30),
+        "How long an event stays in its table and a resend of it is recognised.",
+        least=_HOUR,
     )
-    offers_ttl: timedelta = _setting(timedelta(days=90), "How long an offer stays in its table.")
-    orders_ttl: timedelta = _setting(timedelta(days=400), "How long an order stays in its table.")
+    offers_ttl: timedelta = _setting(
+        timedelta(days=90), "How long an offer stays in its table.", least=_HOUR
+    )
+    orders_ttl: timedelta = _setting(
+        timedelta(days=400), "How long an order stays in its table.", least=_HOUR
+    )
     quarantine_ttl: timedelta = _setting(
-        timedelta(days=90), "How long a rejected event can be replayed."
+        timedelta(days=90), "How long a rejected event can be replayed.", least=_HOUR
     )
-    alerts_ttl: timedelta = _setting(timedelta(days=90), "How long an alert is kept.")
+    alerts_ttl: timedelta = _setting(timedelta(days=90), "How long an alert is kept.", least=_HOUR)
     archive_ttl: timedelta = _setting(
-        timedelta(days=400), "How long archived offers are kept; archived orders go with theirs."
+        timedelta(days=400),
+        "How long archived offers are kept; archived orders go with theirs.",
+        least=_HOUR,
     )
     build_every: timedelta = _setting(
-        timedelta(seconds=60), "How often `up` builds the tables of what has landed."
+        timedelta(seconds=60), "How often `up` builds the tables of what has landed.", least=_SECOND
     )
     build_memory: int = _setting(
-        2 * GIB, "Memory of a build in bytes; what needs more is put on disk meanwhile."
+        2 * GIB,
+        "Memory of a build in bytes; what needs more is put on disk meanwhile.",
+        least=64 * MIB,
     )
     snapshots_ttl: timedelta = _setting(
-        timedelta(days=1), "How long older snapshots of the lake's tables can be looked at."
+        timedelta(days=1),
+        "How long older snapshots of the lake's tables can be looked at.",
+        least=0 * _SECOND,
     )
     lake: bool = _setting(True, "`up` also lands what arrives in the lake and builds its tables.")
     land_every: timedelta = _setting(
-        timedelta(seconds=60), "How long an event may wait before it is landed in the lake."
+        timedelta(seconds=60),
+        "How long an event may wait before it is landed in the lake.",
+        least=_SECOND,
     )
     land_events_max: int = _setting(
-        500_000, "So many events that wait are landed at once; most events of a file in the lake."
+        500_000,
+        "So many events that wait are landed at once; most events of a file in the lake.",
+        least=1,
+        most=5_000_000,
     )
     bronze_ttl: timedelta = _setting(
         timedelta(0),
         "How long landed files are kept; 0s is for ever. What is built from them stays.",
+        least=0 * _SECOND,
     )
-    log_ttl: timedelta = _setting(timedelta(days=7), "How long processed events stay in the log.")
+    log_ttl: timedelta = _setting(
+        timedelta(days=7),
+        "How long processed events stay in the log; 0s is not at all.",
+        least=0 * _SECOND,
+    )
     log_bytes_max: int = _setting(
-        20 * GIB, "Largest log; old processed events go first, then the collector answers 503."
+        20 * GIB,
+        "Largest log; old processed events go first, then the collector answers 503.",
+        least=1,
     )
     disk_free_bytes_min: int = _setting(
-        64 * MIB, "Free space below which the collector answers 503."
+        64 * MIB, "Free space below which the collector answers 503.", least=0
     )
-    sql_timeout: timedelta = _setting(timedelta(seconds=60), "How long a SQL query may take.")
-    sql_memory: int = _setting(GIB, "Memory of a SQL query, in bytes; at least 64 MiB.")
-    sql_rows_max: int = _setting(1_000, "Most rows of a query shown as a table on a terminal.")
+    sql_timeout: timedelta = _setting(
+        timedelta(seconds=60), "How long a SQL query may take.", least=_SECOND
+    )
+    sql_memory: int = _setting(GIB, "Memory of a SQL query, in bytes.", least=64 * MIB)
+    sql_rows_max: int = _setting(
+        1_000, "Most rows of a query shown as a table on a terminal.", least=1
+    )
     log_level: str = _setting("warning", "What is logged: `debug`, `info`, `warning`, `error`.")
 
     def __post_init__(self) -> None:
+        by_currency = self.order_alert_above_by_currency
         for name, wanted, good in (
             ("engine", "`local` or `aws`", self.engine in ("local", "aws")),
             ("aws_prefix", "2 to 24 of a-z, 0-9, -, a letter first", _is_prefix(self.aws_prefix)),
             ("aws_account", "12 digits", not self.aws_account or _is_account(self.aws_account)),
             ("aws_clicks", "`sqs` or `kinesis`", self.aws_clicks in ("sqs", "kinesis")),
-            ("port", "0 to 65535", 0 <= self.port <= 65_535),
-            ("shards", "0 to 64", 0 <= self.shards <= 64),
-            ("batch_events", "1 to 1000000", 1 <= self.batch_events <= 1_000_000),
-            ("land_every", "at least 1s", self.land_every.total_seconds() >= 1),
-            ("land_events_max", "1 to 5000000", 1 <= self.land_events_max <= 5_000_000),
-            ("notify_tries_max", "at least 1", self.notify_tries_max >= 1),
-            ("sql_timeout", "at least 1s", self.sql_timeout.total_seconds() >= 1),
-            ("sql_memory", "at least 67108864", self.sql_memory >= 64 * MIB),
-            ("sql_rows_max", "at least 1", self.sql_rows_max >= 1),
             (
                 "on_bad_line",
                 "`reject_order` or `quarantine_line`",
@@ -180,9 +240,17 @@ class Settings:
                 "`debug`, `info`, `warning` or `error`",
                 self.log_level in ("debug", "info", "warning", "error"),
             ),
+            (
+                "order_alert_above_by_currency",
+                "a table of ISO 4217 codes, each with an amount of at least 0",
+                all(c in CURRENCIES and n >= 0 for c, n in by_currency.items()),
+            ),
         ):
             if not good:
-                raise ConfigError(f"setting {name}: {getattr(self, name)!r} is not {wanted}")
+                raise _OutOfRange(name, getattr(self, name), wanted)
+        for f in fields(self):
+            if not _within(getattr(self, f.name), f):
+                raise _OutOfRange(f.name, getattr(self, f.name), _range(f))
 
     @property
     def rules_path(self) -> Path:
@@ -202,8 +270,20 @@ def setting_table() -> list[SettingHelp]:
     rows = []
     for f in fields(Settings):
         default = f.default_factory() if callable(f.default_factory) else f.default
-        rows.append(SettingHelp(f.name, _env(f.name), show(default), f.metadata["help"]))
+        told = f.metadata["most"] is not None or f.metadata["least"] not in (*_PLAIN, None)
+        bounds = f" {_range(f).capitalize()}." if told else ""
+        rows.append(SettingHelp(f.name, _env(f.name), show(default), f.metadata["help"] + bounds))
     return rows
+
+
+def _within(value: Any, f: "Field[Any]") -> bool:
+    least, most = f.metadata["least"], f.metadata["most"]
+    return (least is None or value >= least) and (most is None or value <= most)
+
+
+def _range(f: "Field[Any]") -> str:
+    least, most = f.metadata["least"], f.metadata["most"]
+    return f"at least {show(least)}" if most is None else f"{show(least)} to {show(most)}"
 
 
 def show(value: Any) -> str:
@@ -252,15 +332,21 @@ def load_settings(
     environ = os.environ if environ is None else environ
     given = {k: v for k, v in (overrides or {}).items() if v is not None}
     data_dir = Path(given.get("data_dir") or environ.get(_env("data_dir")) or "shopstream-data")
-    values: dict[str, Any] = {}
-    values |= _from_toml(data_dir / "shopstream.toml")
+    file = data_dir / "shopstream.toml"
+    values = _from_toml(file)
+    places = dict.fromkeys(values, str(file))
     for f in fields(Settings):
         if (text := environ.get(_env(f.name))) is not None:
-            values[f.name] = _convert(f.name, f.type, text, f"environment {_env(f.name)}")
+            places[f.name] = f"environment {_env(f.name)}"
+            values[f.name] = _convert(f.name, f.type, text, places[f.name])
     for name, value in given.items():
-        values[name] = _convert(name, _type_of(name), value, f"option {name}")
+        places[name] = f"option {name}"
+        values[name] = _convert(name, _type_of(name), value, places[name])
     values["data_dir"] = data_dir
-    return Settings(**values)
+    try:
+        return Settings(**values)
+    except _OutOfRange as e:
+        raise ConfigError(f"{places.get(e.name, 'here')}: {e}") from None
 
 
 def _is_prefix(text: str) -> bool:
@@ -312,5 +398,19 @@ def _convert(name: str, wanted: Any, value: Any, where: str) -> Any:
                 raise ValueError("not a finite number")
             return number
         return msgspec.convert(value, wanted)
-    except (ValueError, ArithmeticError, msgspec.MsgspecError) as e:
-        raise ConfigError(f"{where}: {name} = {value!r} is not usable: {e}") from None
+    except (ValueError, ArithmeticError, msgspec.MsgspecError):
+        raise ConfigError(f"{where}: {name} = {value!r} is not {_WANTED[wanted]}") from None
+
+
+_WANTED: dict[Any, str] = {
+    int: "a whole number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+    Path | None: "a path",
+    Decimal: "a number",
+    timedelta: "a duration such as 90s, 30m, 24h or 30d, of at most ten years",
+    list[str]: "a list of texts, in the environment comma-separated",
+    dict[str, Decimal]: 'a table of numbers, in the environment JSON such as {"JPY": 150000}',
+}
+"""What a setting of each type is, for messages."""

@@ -1,0 +1,64 @@
+"""Settings: a value that won't do is told with its place, its key, itself and what is wanted."""
+
+from pathlib import Path
+
+import pytest
+
+from shopstream.errors import ConfigError
+from shopstream.settings import load_settings, setting_table
+
+WRONG = {
+    "port = 70000": "setting port: 70000 is not 0 to 65535",
+    'events_ttl = "0s"': "setting events_ttl: 0s is not at least 1h",
+    'orders_ttl = "59m"': "setting orders_ttl: 59m is not at least 1h",
+    "body_bytes_max = 0": "setting body_bytes_max: 0 is not at least 1",
+    "queue_events_max = -1": "setting queue_events_max: -1 is not at least 1",
+    "order_alert_above = -1": "setting order_alert_above: -1 is not at least 0",
+    "total_tolerance = 0": "setting total_tolerance: 0 is not at least 0.0001",
+    "[order_alert_above_by_currency]\nERU = 5": "is not a table of ISO 4217 codes",
+    'total_tolerance = "x"': "total_tolerance = 'x' is not a number",
+    "notify = 3": "notify = 3 is not a list of texts",
+}
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG.items(), ids=WRONG)
+def test_a_setting_that_will_not_do_is_told_with_its_file(
+    text: str, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "shopstream.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as told:
+        load_settings({"data_dir": tmp_path}, environ={})
+    assert str(told.value).startswith(f"{file}: ")
+    assert said in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("PORT", "abc", "port = 'abc' is not a whole number"),
+        ("LAKE", "yes", "lake = 'yes' is not true or false"),
+        (
+            "EVENTS_TTL",
+            "soon",
+            "events_ttl = 'soon' is not a duration such as 90s, 30m, 24h or 30d",
+        ),
+        ("SHARDS", "65", "setting shards: 65 is not 0 to 64"),
+    ],
+)
+def test_a_setting_of_the_environment_is_told_with_its_variable(
+    name: str, value: str, wanted: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as told:
+        load_settings({"data_dir": tmp_path}, environ={f"SHOPSTREAM_{name}": value})
+    assert str(told.value).startswith(f"environment SHOPSTREAM_{name}: ")
+    assert wanted in str(told.value)
+
+
+def test_what_0s_means_is_said_where_it_may_be_given(tmp_path: Path) -> None:
+    found = load_settings({"data_dir": tmp_path, "bronze_ttl": "0s", "log_ttl": "0s"}, environ={})
+    assert not found.bronze_ttl
+    helps = {setting.name: setting.help for setting in setting_table()}
+    assert "0s is" in helps["bronze_ttl"]
+    assert "0s is" in helps["log_ttl"]
+    assert helps["events_ttl"].endswith("At least 1h.")
