@@ -174,13 +174,11 @@ module "delivery" {
   kms_key_arn        = local.kms_key_arn
 }
 
-# Alerts that came of history are recorded and not sent: nobody wants mails about orders of 2010.
 module "alerts" {
   source = "./modules/topic"
 
-  name         = "${var.prefix}-alerts"
-  emails       = var.alert_emails
-  email_filter = { historical = ["false"] }
+  name   = "${var.prefix}-alerts"
+  emails = var.alert_emails
   queues = { for name, queue in var.alert_queues : name => {
     arn    = queue.arn
     filter = length(queue.kinds) == 0 ? {} : { kind = queue.kinds }
@@ -194,7 +192,6 @@ module "invalid_orders" {
 
   name         = "${var.prefix}-invalid-orders"
   emails       = var.alert_emails
-  email_filter = { historical = ["false"] }
   failures_arn = module.failures.arn
   kms_key_arn  = local.kms_key_arn
 }
