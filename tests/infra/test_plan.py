@@ -269,13 +269,6 @@ def test_what_a_subscriber_does_not_take_is_kept(plan: Planned) -> None:
         assert target.endswith(":shopstream-failures"), one.address
 
 
-def test_history_writes_no_mails(plan: Planned) -> None:
-    news = [s for s in plan.of("aws_sns_topic_subscription") if "alarms" not in s.address]
-    assert news
-    for one in news:
-        assert json.loads(one.values["filter_policy"])["historical"] == ["false"], one.address
-
-
 # Firehose.
 
 
