@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from tests.infra.drive import Drive
 from tests.infra.emulator import ABSENT, PROGRAM, Emulator
-from tests.infra.functions import build_package
+from tests.infra.needed import lacking, required, without
 from tests.infra.planned import Planned, planned
-from tests.infra.terraform import PROFILES, ROOT, Stack, Unavailable
+from tests.infra.subscribers import RULES, subscribers
+from tests.infra.terraform import PROFILES, Stack, Unavailable
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 ZIPPED = b"PK\x05\x06" + bytes(18)  # an empty archive
@@ -42,31 +43,23 @@ class Applied:
 
     def _apply(self) -> None:
         try:
-            package = build_package(self._folder)
             self._emulator = Emulator.start(self._folder)
-            stack = Stack(
-                self._folder / "terraform",
-                self._emulator,
-                profile=self._profile,
-                variables={
-                    "lambda_zip": str(package.path),
-                    "runtime": package.runtime,
-                    "architecture": package.architecture,
-                    # Uploaded and not run: there is no Glue here. Any zip will do for the package.
-                    "glue_script": str(ROOT.parent / "src" / "shopstream" / "lake" / "glue_job.py"),
-                    "glue_package": str(package.path),
-                },
-            )
-            stack.init()
-            stack.apply()
-            self._drive = Drive(stack, package.path, self._folder)
+            own = subscribers(self._emulator)
+            if self._profile == "scale":
+                (self._folder / "rules.toml").write_text(RULES, "utf-8")
+                own["rules_file"] = str(self._folder / "rules.toml")
+            checkout = self._folder / "checkout"
+            stack = Stack(checkout, self._emulator, profile=self._profile, own=own)
+            stack.deploy()
+            package = checkout / "build" / "shopstream-lambda.zip"
+            self._drive = Drive(stack, package, self._folder)
         except BaseException as e:  # noqa: BLE001  # raised where it is waited for
             self._error = e
 
     def drive(self) -> Drive:
         self._thread.join()
         if isinstance(self._error, Unavailable):
-            pytest.skip(str(self._error))
+            without(str(self._error))
         if self._error is not None:
             raise self._error
         assert self._drive is not None
@@ -89,9 +82,9 @@ class Stacks:
 
     def begin(self, profile: str) -> Applied:
         if not PROGRAM.exists():
-            pytest.skip(ABSENT)
+            without(ABSENT)
         if shutil.which("terraform") is None:
-            pytest.skip("terraform is not on the PATH")
+            without("terraform is not on the PATH")
         if profile not in self._applied:
             folder = self._folder / profile
             folder.mkdir()
@@ -129,7 +122,7 @@ def plan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     try:
         return planned(request.param, folder / "terraform", given | mails)
     except Unavailable as e:
-        pytest.skip(str(e))
+        without(str(e))
 
 
 @pytest.fixture(params=PROFILES)
@@ -146,6 +139,20 @@ def drive(profile: str, stacks: Stacks) -> Drive:
     found = stacks.begin(profile).drive()
     found.begin_anew()
     return found
+
+
+def pytest_configure() -> None:
+    """Nothing may be missing where all has to be there."""
+    if required() and (missing := lacking()):
+        pytest.exit("; ".join(missing), returncode=1)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A run that skips can't be taken for one that has shown everything."""
+    if missing := lacking():
+        terminalreporter.section("NOT SHOWN: what is deployed", sep="!", red=True, bold=True)
+        for what in missing:
+            terminalreporter.line(what)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

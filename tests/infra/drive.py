@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from tests.infra.doors import Answer, Request, answer_of, http_api_event, rest_api_event
+from tests.infra.api import Api, Rule, applied_api, applied_policy, applied_rule, permits
+from tests.infra.doors import Answer, Request
 from tests.infra.functions import Functions
 from tests.infra.mappings import Outcome
 from tests.infra.poller import Poller
@@ -30,6 +31,18 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SETTLES_WITHIN = 10_000
 
 
+class FunctionFailed(Exception):
+    """A function ended with an error, which the message has."""
+
+
+class Statement(NamedTuple):
+    """What Athena was asked, and where."""
+
+    text: str
+    workgroup: str
+    database: str
+
+
 class Drive:
     """One applied stack whose functions run here. Close it before the emulator."""
 
@@ -43,6 +56,9 @@ class Drive:
         self._keys: dict[str, str] = {}
         self.errors: list[tuple[str, str]] = []
         self.given_up: list[tuple[str, Any]] = []
+        self._api: tuple[Api, str] | None = None
+        self._rules: dict[str, Rule] = {}
+        self._policies: dict[str, Mapping[str, Any]] = {}
         settings = load_settings(environ=self._settings())
         clients = Clients(region=self.outputs["region"], endpoint=self.emulator.url)
         self.engine = AwsEngine(settings, clients)
@@ -57,8 +73,13 @@ class Drive:
         return dict(line.removeprefix("export ").split("=", 1) for line in lines)
 
     def begin_anew(self) -> None:
-        """Functions know what time it is, nothing is to fail, and what failed is forgotten."""
+        """Functions know what time it is, nothing is to fail, and what failed is forgotten. What
+        was applied is read anew.
+        """
         self.set_clock(None)
+        self._api = None
+        self._rules.clear()
+        self._policies.clear()
         self.faults.clear()
         self.errors.clear()
         self.given_up.clear()
@@ -84,9 +105,20 @@ class Drive:
         return {"authorization": f"Basic {word}"}
 
     def request(self, request: Request) -> Answer:
-        """An HTTP request to the collector's address."""
-        event = rest_api_event if self.stack.profile == "scale" else http_api_event
-        return answer_of(self.invoke("collector", event(request)))
+        """An HTTP request to the collector's address, by way of the API that was applied."""
+        if self._api is None:
+            self._api = applied_api(self.emulator, self.outputs["collector_url"])
+        api, stage = self._api
+        return api.send(stage, request, self._permits_api, self._invoke)
+
+    def _permits_api(self, function: str, source: str) -> bool:
+        return permits(self._policy(function), function, "apigateway.amazonaws.com", source)
+
+    def _policy(self, function: str) -> Mapping[str, Any]:
+        """Who may invoke a function."""
+        if function not in self._policies:
+            self._policies[function] = applied_policy(self.emulator, function)
+        return self._policies[function]
 
     def post(self, topic: str, *events: Any, **headers: str) -> Answer:
         """Events to `/v1/events/{topic}`."""
@@ -103,24 +135,31 @@ class Drive:
         when it comes may be another.
         """
         self.set_clock(at_us if now_us is None else now_us)
-        moment = EPOCH + timedelta(microseconds=at_us)
-        time = moment.isoformat().replace("+00:00", "Z")
-        event = {
-            "version": "0",
-            "id": "0",
-            "detail-type": "Scheduled Event",
-            "source": "aws.events",
-            "time": time,
-            "resources": [],
-            "detail": {},
-        }
-        return self.invoke("cart_watcher", event | more)
+        return self.clock("cart-watcher", at_us, **more)
+
+    def clock(self, rule: str, at_us: int, **more: Any) -> Outcome:
+        """What a rule of EventBridge does when its time has come: reads what was applied."""
+        if rule not in self._rules:
+            self._rules[rule] = applied_rule(self.emulator, f"{self.names.prefix}-{rule}")
+        found = self._rules[rule]
+        assert found.schedule.startswith(("rate(", "cron(")), found
+        policy = self._policy(found.function)
+        assert permits(policy, found.function, "events.amazonaws.com", found.arn), found
+        event = _scheduled(at_us, found.arn) if found.input is None else found.input
+        return self._checked(found.function, event | more)
 
     # What AWS does
 
     def invoke(self, handler: str, event: Any) -> Outcome:
-        """A function, by the name of its handler."""
-        return self._invoke(self.names.function(handler), event)
+        """A function, by the name of its handler. Raises FunctionFailed."""
+        return self._checked(self.names.function(handler), event)
+
+    def _checked(self, function: str, event: Any) -> Outcome:
+        outcome = self._invoke(function, event)
+        if outcome.error:
+            said = self.functions[function].text()[-2_000:]
+            raise FunctionFailed(f"{function}: {outcome.error}\n{said}")
+        return outcome
 
     def _invoke(self, name: str, event: Any) -> Outcome:
         waiting = self.faults.get(name)
@@ -178,6 +217,24 @@ class Drive:
         url: str = self.emulator.client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
         return url
 
+    def statements(self) -> list[Statement]:
+        """All that Athena was asked, the earliest first."""
+        athena = self.emulator.client("athena")
+        pages = athena.get_paginator("list_query_executions").paginate()
+        found = []
+        for query in (one for page in pages for one in page["QueryExecutionIds"]):
+            said = athena.get_query_execution(QueryExecutionId=query)["QueryExecution"]
+            database = said["QueryExecutionContext"].get("Database", "")
+            found.append(Statement(said["Query"], said["WorkGroup"], database))
+        return found
+
+    def glue_tables(self) -> dict[str, str]:
+        """The catalog's tables, each with its place in S3."""
+        glue = self.emulator.client("glue")
+        pages = glue.get_paginator("get_tables").paginate(DatabaseName=self.names.database)
+        tables = [one for page in pages for one in page["TableList"]]
+        return {one["Name"]: one["StorageDescriptor"]["Location"] for one in tables}
+
     def messages(self, name: str) -> list[Any]:
         """Takes all messages of a queue away and returns their bodies."""
         sqs, url = self.emulator.client("sqs"), self.queue_url(name)
@@ -188,6 +245,19 @@ class Drive:
                 found.append(_body(one["Body"]))
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
         return found
+
+
+def _scheduled(at_us: int, rule: str) -> dict[str, Any]:
+    moment = EPOCH + timedelta(microseconds=at_us)
+    return {
+        "version": "0",
+        "id": "0",
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "time": moment.isoformat().replace("+00:00", "Z"),
+        "resources": [rule],
+        "detail": {},
+    }
 
 
 def _body(text: str) -> Any:

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import boto3
 import botocore.config
 import httpx
-from tests.infra.emulated import INVOCATIONS
+from tests.infra.emulated import FAILING, FOLDER, INVOCATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +25,9 @@ REGION = "eu-central-1"
 ACCOUNT = "123456789012"
 STARTS_WITHIN_S = 60.0
 _ROOT = Path(__file__).resolve().parents[2]
-_NAME = "SHOPSTREAM_TEST_EMULATOR"
-PROGRAM = Path(os.environ.get(_NAME, _ROOT.parent / "shared" / "aws-local" / "moto_plus.py"))
-ABSENT = f"the emulator is absent; name its program {_NAME}"
+NAME = "SHOPSTREAM_TEST_EMULATOR"
+_BESIDE = Path("shared") / "aws-local" / "moto_plus.py"
+ABSENT = f"the emulator is absent; name its program {NAME}"
 _NOT_THE_USERS = ("AWS_", "TF_", "MOTO_", "SHOPSTREAM_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
 
@@ -42,6 +42,16 @@ def clean_environment(environ: "Mapping[str, str] | None" = None) -> dict[str, s
     }
 
 
+def _find_program() -> Path:
+    """The one that the environment names, or the nearest that lies beside a folder of ours."""
+    beside = [folder / _BESIDE for folder in _ROOT.parents]
+    found = next((one for one in beside if one.is_file()), beside[0])
+    return Path(os.environ.get(NAME, found))
+
+
+PROGRAM = _find_program()
+
+
 class Emulator:
     """A running emulator, empty at first; it knows nothing any more once it is closed.
 
@@ -53,13 +63,15 @@ class Emulator:
         url: str,
         process: "subprocess.Popen[bytes]",
         output: IO[bytes],
-        invocations: Path,
+        folder: Path,
     ) -> None:
         self.url = url
         self._process = process
         self._output = output
-        self._invocations = invocations
+        self._invocations = folder / INVOCATIONS
+        self._failing = folder / FAILING
         self._invoked = 0
+        self._clients: dict[str, Any] = {}
 
     @classmethod
     def start(cls, folder: Path) -> Self:
@@ -68,18 +80,17 @@ class Emulator:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
         output = (folder / "emulator.txt").open("wb")
-        invocations = folder / "invocations.jsonl"
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.infra.emulated", str(PROGRAM), "127.0.0.1", str(port)],
             env=clean_environment()
-            | {"MOTO_PLUS_ESM": "off", "MOTO_PORT": str(port), INVOCATIONS: str(invocations)}
+            | {"MOTO_PLUS_ESM": "off", "MOTO_PORT": str(port), FOLDER: str(folder)}
             | {"PYTHONPATH": str(_ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
         )
-        emulator = cls(f"http://127.0.0.1:{port}", process, output, invocations)
+        emulator = cls(f"http://127.0.0.1:{port}", process, output, folder)
         try:
             emulator._wait(folder)
         except BaseException:
@@ -125,8 +136,17 @@ class Emulator:
             self._invoked = file.tell()
         return [(one["function"], one["event"]) for one in map(json.loads, lines)]
 
+    def fail_queries(self, *texts: str) -> None:
+        """Let statements that have one of these texts in them fail on Athena from now on."""
+        self._failing.write_text(json.dumps(texts), "utf-8")
+
     def client(self, service: str) -> Any:
         """A client of one service."""
+        if service not in self._clients:
+            self._clients[service] = self._client(service)
+        return self._clients[service]
+
+    def _client(self, service: str) -> Any:
         # The stubs know each service by its literal name only.
         make: Any = boto3.session.Session().client
         return make(

@@ -7,14 +7,16 @@ invocations is kept here too.
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from tests.infra.emulator import Emulator, clean_environment
+from tests.infra.emulator import Emulator
 from tests.infra.mappings import Outcome
 from tests.infra.worker import REPLIES, TIMEOUT_S
 
@@ -88,6 +90,7 @@ class Function:
                 stdout=output,
                 stderr=output,
                 text=True,
+                start_new_session=True,  # so that its lives end with it
             )
         os.close(writing)
         self._replies = os.fdopen(reading, encoding="utf-8")
@@ -119,7 +122,8 @@ class Function:
     def close(self) -> None:
         if self._process is not None:
             assert self._process.stdin is not None
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process.stdin.close()
         if self._replies is not None:
@@ -155,31 +159,3 @@ class Functions:
     def close(self) -> None:
         for function in self.by_name.values():
             function.close()
-
-
-class Package(NamedTuple):
-    """A zip of functions, and what it was built for."""
-
-    path: Path
-    runtime: str
-    architecture: str
-
-
-def build_package(folder: Path) -> Package:
-    """The zip as a user builds it, for this machine and this Python."""
-    made = folder / "shopstream.zip"
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    machine = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "shopstream", "package", "lambda", "-o", str(made)),
-            *("--arch", machine, "--python", version),
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=clean_environment(),
-    )
-    assert done.returncode == 0, done.stderr
-    return Package(made, f"python{version}", machine)

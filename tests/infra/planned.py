@@ -16,8 +16,10 @@ from tests.infra.emulator import ACCOUNT, REGION, clean_environment
 from tests.infra.terraform import PROGRAM, ROOT, TerraformFailed, Unavailable, find_plugins
 
 _TIMEOUT_S = 600
-_BUCKETS = ("lake", "real-time-offers-archive", "raw", "processed", "consumption", "results")
-_BUCKETS += ("failures",)
+_BUCKETS = (
+    *("lake", "real-time-offers-archive", "raw", "processed", "consumption"),
+    *("results", "failures"),
+)
 _HERE = f"{REGION}:{ACCOUNT}"
 # The provider checks that an ARN looks like one. Those of a type are the same, but for `_NAMED`.
 _ARNS = {

@@ -1,7 +1,7 @@
 """Checkov and parliament find nothing in `terraform/` that isn't explained where it stands.
 
 Both live in a virtual environment of their own (`make checkov`): they want older libraries than the
-package does. Without it these tests skip.
+package does.
 """
 
 import json
@@ -13,16 +13,13 @@ from typing import Any
 
 import pytest
 from tests.infra.emulator import clean_environment
+from tests.infra.needed import TOOLS, without
 from tests.infra.planned import Planned
 from tests.infra.terraform import ROOT
 
-TOOLS = ROOT.parent / ".venv-checkov" / "bin"
 # Every module is in use in it.
 PROFILE = ROOT / "profiles" / "scale.tfvars"
 SKIP = re.compile(r"^\s*#\s*checkov:skip=(?P<check>CKV2?_AWS_\d+)(?::(?P<reason>.*))?$")
-needs_tools = pytest.mark.skipif(
-    not (TOOLS / "checkov").exists(), reason="checkov is not installed: make checkov"
-)
 
 
 def skips() -> list[tuple[Path, str, str]]:
@@ -38,8 +35,16 @@ def skips() -> list[tuple[Path, str, str]]:
 
 
 @pytest.fixture(scope="module")
-def results() -> Any:
-    program = [str(TOOLS / "python"), str(TOOLS / "checkov")]
+def tools() -> Path:
+    """The folder of both programs."""
+    if not (TOOLS / "checkov").exists():
+        without("checkov is not installed: make checkov")
+    return TOOLS
+
+
+@pytest.fixture(scope="module")
+def results(tools: Path) -> Any:
+    program = [str(tools / "python"), str(tools / "checkov")]
     # Nothing is asked of the network.
     asked = ["--framework", "terraform", "--skip-download", "--output", "json", "--soft-fail"]
     done = subprocess.run(
@@ -54,7 +59,6 @@ def results() -> Any:
     return json.loads(done.stdout)["results"]
 
 
-@needs_tools
 def test_checkov_finds_nothing(results: Any) -> None:
     found = {
         (one["check_id"], one["check_name"], one["resource"]) for one in results["failed_checks"]
@@ -64,7 +68,6 @@ def test_checkov_finds_nothing(results: Any) -> None:
     assert not results["parsing_errors"]
 
 
-@needs_tools
 def test_nothing_is_explained_that_is_not_found(results: Any) -> None:
     found = {(one["check_id"], one["file_path"]) for one in results["skipped_checks"]}
     said = {(check, f"/{file.relative_to(ROOT).as_posix()}") for file, check, _ in skips()}
@@ -87,10 +90,9 @@ json.dump(found, sys.stdout)
 """
 
 
-@needs_tools
-def test_policies_say_what_iam_understands(plan: Planned) -> None:
+def test_policies_say_what_iam_understands(plan: Planned, tools: Path) -> None:
     done = subprocess.run(
-        [str(TOOLS / "python"), "-W", "ignore", "-c", _LINT],
+        [str(tools / "python"), "-W", "ignore", "-c", _LINT],
         input=json.dumps(dict(plan.documents())),
         env=clean_environment(),
         capture_output=True,

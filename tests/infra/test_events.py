@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from tests.infra.doors import Request
 from tests.infra.drive import Drive
+from tests.infra.subscribers import EVERYTHING, LOW_STOCK
 
 MINUTE_US = 60_000_000
 
@@ -150,39 +151,35 @@ def test_a_rejected_event_is_mended_and_replayed(drive: Drive) -> None:
 
 
 @pytest.fixture
-def told(drive: Drive) -> Any:
-    """Subscribes a queue to a topic, with a filter; returns what it was told."""
+def invalid(drive: Drive) -> Any:
+    """Subscribes a queue to the topic of invalid orders, which Terraform sends as mails only;
+    returns what it was told.
+    """
     sqs, sns = drive.emulator.client("sqs"), drive.emulator.client("sns")
-
-    def subscribed(topic: str, kind: str) -> Any:
-        name = somebody("subscriber")
-        url = sqs.create_queue(QueueName=name)["QueueUrl"]
-        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        sns.subscribe(
-            TopicArn=drive.outputs["topics"][topic],
-            Protocol="sqs",
-            Endpoint=attributes["Attributes"]["QueueArn"],
-            Attributes={
-                "RawMessageDelivery": "true",
-                "FilterPolicy": json.dumps({"kind": [kind], "historical": ["false"]}),
-            },
-        )
-        return lambda: drive.messages(name)
-
-    return subscribed
+    name = somebody("subscriber")
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    sns.subscribe(
+        TopicArn=drive.outputs["topics"]["invalid_orders"],
+        Protocol="sqs",
+        Endpoint=attributes["Attributes"]["QueueArn"],
+        Attributes={"RawMessageDelivery": "true"},
+    )
+    yield lambda: drive.messages(name)
+    sqs.delete_queue(QueueUrl=url)
 
 
 def test_large_and_invalid_orders_are_told_once_to_who_wants_to_know(
-    drive: Drive, told: Any
+    drive: Drive, invalid: Any
 ) -> None:
     customer = somebody("customer")
-    large, invalid = told("alerts", "large_order"), told("invalid_orders", "invalid_order")
+    drive.messages(EVERYTHING)
     plain, dear = order(customer), order(customer, 2_500)
     wrong = order(customer, currency="XXQ")
     for _ in range(2):
         assert drive.post("orders", plain, dear, wrong).status == 200
         drive.settle()
-    (alert,) = large()
+    (alert,) = [one for one in drive.messages(EVERYTHING) if one["kind"] == "large_order"]
     assert (alert["kind"], alert["data"]["order_id"]) == ("large_order", dear["order_id"])
     assert {one["kind"] for one in invalid()} == {"invalid_order"}
     answer = drive.get(f"/v1/orders/{dear['order_id']}")
@@ -214,14 +211,37 @@ def test_a_segment_message_of_an_order_is_a_click_and_an_order(drive: Drive) -> 
     assert clicks_of(drive, user) == 1
 
 
-def test_stock_that_runs_low_is_told(drive: Drive, told: Any) -> None:
-    low, product = told("alerts", "low_stock"), somebody("product")
+def test_alerts_reach_the_queues_that_terraform_subscribed_each_its_kinds(drive: Drive) -> None:
+    product = somebody("product")
+    for queue in (EVERYTHING, LOW_STOCK):
+        drive.messages(queue)
+    drive.post("orders", order(somebody("customer"), 2_500))
     known = {"product_id": product, "reorder_level": 5}
     for on_hand in (9, 4):
         drive.post("stock", known | {"stock_on_hand": on_hand, "timestamp": ago(minutes=on_hand)})
         drive.settle()
-    (alert,) = low()
+    (alert,) = drive.messages(LOW_STOCK)
     assert product in json.dumps(alert)
+    assert sorted(one["kind"] for one in drive.messages(EVERYTHING)) == ["large_order", "low_stock"]
+
+
+def test_what_a_subscriber_can_not_be_given_goes_to_the_failures(drive: Drive) -> None:
+    """As applied by Terraform; the emulator itself never fails to deliver."""
+    sns = drive.emulator.client("sns")
+    pages = sns.get_paginator("list_subscriptions").paginate()
+    found = {
+        one["Endpoint"].removeprefix("mailto:"): sns.get_subscription_attributes(
+            SubscriptionArn=one["SubscriptionArn"]
+        )["Attributes"]
+        for page in pages
+        for one in page["Subscriptions"]
+        if "subscriber" not in one["Endpoint"]
+    }
+    assert {"shop@example.com", "owner@example.com"} <= set(found)
+    assert len(found) == 4
+    for one in found.values():
+        queue = json.loads(one["RedrivePolicy"])["deadLetterTargetArn"]
+        assert queue.endswith(f":{drive.names.failures}")
 
 
 def test_an_order_too_large_for_the_queue_goes_by_way_of_the_lake(drive: Drive) -> None:
@@ -254,6 +274,17 @@ def test_a_cart_left_alone_becomes_an_offer_when_the_clock_says_so(drive: Drive)
     assert offers_of(drive, buys) == []
 
 
+def test_the_shops_own_rules_hold_where_terraform_was_given_a_file_of_them(drive: Drive) -> None:
+    """One of them has a budget of one offer a day, over all users."""
+    users = [somebody() for _ in range(3)]
+    for user in users:
+        search = view(user, event_type="search", consent={"only-one-a-day": True})
+        assert drive.post("clicks", search).status == 200
+        drive.settle()
+    given = [offer["rule"] for user in users for offer in offers_of(drive, user)]
+    assert given == (["only-one-a-day"] if drive.stack.profile == "scale" else [])
+
+
 CART_LINES = """user_id,cart_id,product_id,name,quantity,unit_price,currency,timestamp
 {user},c1,p1,Lamp,2,10,EUR,{then}
 {user},c1,p2,Chair,1,30,EUR,{then}
@@ -273,9 +304,3 @@ def test_carts_dropped_as_a_file_become_top_products_and_promotions(drive: Drive
     assert user.encode() in promotions
     assert len(landed_of(drive, "carts", user)) == 2
     assert not drive.given_up
-
-
-def test_the_lake_is_built_by_the_clock(drive: Drive) -> None:
-    if drive.stack.profile == "scale":
-        pytest.skip("Glue builds the lake in this profile")
-    drive.invoke("lake_builder", {"time": ago(), "source": "aws.events"})
