@@ -161,6 +161,7 @@ class Suspects:
         self._known: dict[str, Note | None] = {}
         self._making_way: set[str] = set()
         self._tried: set[str] = set()
+        self._given_up: set[str] = set()
 
     def turns(self, batch: Iterable[Given]) -> Turns:
         """Who is tried when. Raises AwsError when notes can't be read."""
@@ -184,6 +185,7 @@ class Suspects:
         note = self._deadly(message)
         if note and (note.tries >= TRIES_MAX or message.receives >= RECEIVES_MAX):
             self._tried.add(message.message_id)
+            self._given_up.add(message.message_id)
             return Attempt(note, gives_up=True)
         if message.message_id in self._making_way:
             raise MadeWay("the function has ended at it, and others are to be answered for first")
@@ -207,9 +209,14 @@ class Suspects:
         with suppress(AwsError):
             if good and note is not None:
                 self._notes.forget(message)
-            elif not good and (note is not None or is_raw(message.body)):
-                first = note or first_note(message)
-                self._notes.keep(message, Note(first.record_id, first.received_us))
+            elif not good and message.message_id not in self._given_up:
+                self._failed(message, note)
+
+    def _failed(self, message: Message, note: Note | None) -> None:
+        first = note or first_note(message)
+        plain = Note(first.record_id, first.received_us)
+        if note != plain and (note is not None or is_raw(message.body)):
+            self._notes.keep(message, plain)
 
     def _find(self, message: Message) -> Note | None:
         if message.message_id not in self._known:
