@@ -170,7 +170,6 @@ module "schedule" {
   failures_arn    = module.failures.arn
 }
 
-
 # A record of a stream that was given up lies in a bucket, whole. The queue of failures is told of it,
 # so that its alarm rings and `check` counts it.
 resource "aws_cloudwatch_event_rule" "given_up" {
