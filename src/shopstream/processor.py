@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from shopstream.engine import Engine, open_engine
-from shopstream.errors import DataDirError
+from shopstream.errors import ConfigError, DataDirError
 from shopstream.flow_settings import flow_config
 from shopstream.flows.processor import Processor
 from shopstream.flows.tries import Tries
@@ -33,9 +33,11 @@ def run_processor(settings: Settings, shard: int = 0, *, until_idle: bool = Fals
     """Process the log for `shard`; with `until_idle` until all there now is has been processed.
 
     Blocks; SIGTERM and SIGINT end it after the micro-batch at hand. Raises Busy when another
-    process works on this shard.
+    process works on this shard, ConfigError when there is no such shard.
     """
     engine = open_engine(settings)
+    if shard >= engine.shards:
+        raise ConfigError(f"--shard {shard}: {engine.dir.root} has {engine.shards}, counted from 0")
     rules = load_rules(settings.rules_path)
     tables = engine.write_tables(shard)
     log = engine.read_log()

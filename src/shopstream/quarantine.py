@@ -5,9 +5,11 @@ rejection, in one transaction of the log. So replaying twice is as good as once.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
 from heapq import nlargest
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -16,11 +18,19 @@ from shopstream.domain.failures import shown
 from shopstream.engine import Engine, open_aws_engine, open_engine
 from shopstream.errors import ConfigError, DataDirError
 from shopstream.feed import open_feed
-from shopstream.flows.replaying import ReplayReport, ensure_askable, rejections, replay_all
+from shopstream.flows.replaying import (
+    ReplayReport,
+    ensure_askable,
+    newest_rejections,
+    rejections,
+    replay_all,
+)
 from shopstream.flows.work import QuarantineRecord
 from shopstream.ports import Tables
 from shopstream.settings import Settings
 from shopstream.stages import ensure_configured, settle
+
+_Read: TypeAlias = Callable[[Tables, Mapping[str, str]], Iterator[QuarantineRecord]]
 
 
 class ReasonCount(Struct):
@@ -49,10 +59,12 @@ def list_rejections(
     settings: Settings, where: Mapping[str, str], *, limit: int
 ) -> list[dict[str, Any]]:
     """The newest rejections that match, each with its first failure."""
-    newest = nlargest(limit, _records(settings, where), key=lambda r: (r.at_us, r.id))
+    found = _records(settings, where, newest=limit)
+    newest = nlargest(limit, found, key=lambda r: (r.at_us, r.id))
     return [
         {
             "id": record.id,
+            "at": _shown_time(record.at_us),
             "topic": record.rejection.topic,
             "reason": record.rejection.reason,
             "message": record.rejection.failures[0].message,
@@ -70,6 +82,10 @@ def show_rejection(settings: Settings, rejection_id: str) -> dict[str, Any]:
     for record in _records(settings, {"id": rejection_id}):
         values: dict[str, Any] = msgspec.to_builtins(record)
         rejection = values.pop("rejection")
+        del values["at_us"]
+        values["at"] = _shown_time(record.at_us)
+        values["received_at"] = _shown_time(values.pop("received_us", 0))
+        values["resolved_at"] = _shown_time(values.pop("resolved_us", 0))
         rejection["raw"] = shown(record.rejection.raw[:100_000], len(record.rejection.raw))
         for failure, known in zip(rejection["failures"], record.rejection.failures, strict=True):
             failure["message"] = known.message
@@ -91,10 +107,12 @@ def replay(
     dry_run: bool = False,
     live: bool = False,
 ) -> ReplayReport:
-    """Append the rejections that match again, with `set_fields` (dotted paths) put in first.
+    """Append the rejections that match again, with `set_fields` put in first, and have them
+    processed; see `replay_all`.
 
     What comes of them is historical unless `live`. Raises ConfigError for an unknown `where` key.
     """
+    began_us = _now_us()
     records = _records(settings, where)
     if dry_run:
         return replay_all(records, set_fields, None, now_us=_now_us)
@@ -103,27 +121,42 @@ def replay(
         report = replay_all(records, set_fields, feed, now_us=_now_us, live=live)
         direct = feed.direct
     settle(settings, direct=direct)
+    if settings.engine != "aws" and report.replayed:
+        again = _records(settings, {"source": "replay"})
+        report.rejected_again = sum(record.at_us >= began_us for record in again)
     return report
 
 
-def _records(settings: Settings, where: Mapping[str, str]) -> Iterator[QuarantineRecord]:
-    """Those that match, one at a time: a quarantine may be larger than memory."""
+def _records(
+    settings: Settings, where: Mapping[str, str], *, newest: int = 0
+) -> Iterator[QuarantineRecord]:
+    """Those that match, one at a time: a quarantine may be larger than memory. With `newest` those
+    among which the so many newest are.
+    """
     ensure_askable(where)
+    read: _Read = partial(newest_rejections, limit=newest) if newest else rejections
     if settings.engine == "aws":
-        return rejections(open_aws_engine(settings).deployed().tables(), where)
-    return _read_records(open_engine(settings, create=False), where)
+        return read(open_aws_engine(settings).deployed().tables(), where)
+    return _read_records(open_engine(settings, create=False), where, read)
 
 
-def _read_records(engine: Engine, where: Mapping[str, str]) -> Iterator[QuarantineRecord]:
+def _read_records(
+    engine: Engine, where: Mapping[str, str], read: _Read
+) -> Iterator[QuarantineRecord]:
     for shard in range(engine.shards):
         try:
             tables: Tables = engine.read_tables(shard)
         except DataDirError:
             continue
         try:
-            yield from rejections(tables, where)
+            yield from read(tables, where)
         finally:
             tables.close()
+
+
+def _shown_time(us: int) -> str:
+    """A time as events have it; "" for none."""
+    return f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%dT%H:%M:%SZ}" if us else ""
 
 
 def _now_us() -> int:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -55,7 +56,9 @@ def test_it_lists_and_shows_what_came_and_why(invoices: Shop) -> None:
     (found,) = invoices.json("quarantine", "list", "--where", "reason=price")
     assert found["message"].endswith("is not above 0")
     assert (found["line"], found["origin"], found["resolved"]) == (3, "till.csv", False)
+    assert datetime.now(UTC) - datetime.fromisoformat(found["at"]) < timedelta(hours=1)
     shown = invoices.json("quarantine", "show", found["id"])
+    assert (shown["at"], shown["resolved_at"]) == (found["at"], "")
     assert json.loads(shown["raw"])["lines"][0]["product_id"] == "cup"
     assert shown["failures"][0]["field"].endswith(".unit_price")
     assert len(invoices.json("quarantine", "list", "--limit", "1")) == 1
@@ -73,9 +76,13 @@ def test_an_unknown_rejection_or_key_is_told(invoices: Shop) -> None:
     assert "there is no rejection" in invoices.run("quarantine", "show", "0-1", code=2).stderr
     assert "--where" in invoices.run("replay", "--where", "color=red", code=2).stderr
     assert "FIELD=VALUE" in invoices.run("replay", "--where", "reason", code=2).stderr
+    told = invoices.run("quarantine", "list", "--where", "topic=ordrs", code=2).stderr
+    assert "--where topic=ordrs: topics are clicks, orders, carts, stock" in told
+    twice = ("--where", "topic=clicks", "--where", "topic=orders")
+    assert "--where topic: given twice" in invoices.run("replay", *twice, code=2).stderr
 
 
-PRICED = ("replay", "--where", "reason=price", "--set", "lines.0.unit_price=2.00")
+PRICED = ("replay", "--where", "reason=price", "--set", "lines[0].unit_price=2.00")
 
 
 def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(invoices: Shop) -> None:
@@ -101,8 +108,8 @@ def test_a_mended_line_joins_its_order_and_replaying_twice_is_as_good_as_once(
 
 
 def test_a_replay_that_is_still_bad_is_quarantined_again(invoices: Shop) -> None:
-    report = invoices.json("replay", "--where", "reason=quantity")
-    assert report["replayed"] == 1
+    report = invoices.json("replay", "--where", "reason=quantity", code=1)
+    assert (report["replayed"], report["rejected_again"]) == (1, 1)
     assert invoices.counts("orders") == {"received": 5, "accepted": 2, "quarantined": 3}
     found = invoices.json("quarantine", "list", "--where", "reason=quantity")
     assert sorted(r["resolved"] for r in found) == [False, True]
@@ -115,5 +122,37 @@ def test_what_is_no_json_cannot_be_mended_and_says_so(shop: Shop) -> None:
         "utf-8",
     )
     shop.load(shop.ndjson("c.ndjson", "{not json"), shop.data_dir.parent / "clicks.toml")
-    report = shop.json("replay", "--set", "user_id=u1")
+    report = shop.json("replay", "--set", "user_id=u1", code=1)
     assert (report["matched"], report["replayed"], report["not_replayable"]) == (1, 0, 1)
+    (why,) = report["reasons"]
+    assert why["why"] == "it is no JSON object"
+
+
+def test_set_takes_the_path_that_the_failure_names(invoices: Shop) -> None:
+    (found,) = invoices.json("quarantine", "list", "--where", "reason=price")
+    path = found["message"].partition(":")[0]
+    assert path == "lines[1].unit_price"
+    report = invoices.json("replay", "--where", f"id={found['id']}", "--set", f"{path}=2")
+    assert (report["replayed"], report["rejected_again"]) == (1, 0)
+    assert worth(invoices)["worth"] == {"GBP": "18.00"}
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("lines[0].unit_prise", "there is no 'unit_prise'"),
+        ("curency", "there is no 'curency'"),
+        ("total.amount", "there is no 'total'"),
+        ("order_id.of", "what stands above it is no object"),
+    ],
+)
+def test_set_refuses_a_place_that_is_not_there(invoices: Shop, path: str, why: str) -> None:
+    report = invoices.json("replay", "--where", "reason=price", "--set", f"{path}=2", code=1)
+    assert (report["replayed"], report["not_replayable"]) == (0, 1)
+    assert report["reasons"][0]["why"] == f"{path}: {why}"
+
+
+def test_a_shard_that_is_not_there_is_told_and_nothing_made(invoices: Shop) -> None:
+    done = invoices.run("processor", "--shard", "5", code=2)
+    assert "--shard 5" in done.stderr
+    assert not (invoices.data_dir / "tables" / "5").exists()

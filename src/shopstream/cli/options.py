@@ -37,7 +37,7 @@ Where = Annotated[
     typer.Option(
         "--where",
         metavar="FIELD=VALUE",
-        help="Only rejections whose topic, reason, source, origin or field is VALUE;"
+        help="Only rejections whose topic, reason, source, origin, field or id is VALUE;"
         " all that are given must hold.",
     ),
 ]
@@ -100,7 +100,7 @@ SetFields = Annotated[
     typer.Option(
         "--set",
         metavar="FIELD=VALUE",
-        help="Put VALUE in FIELD first; may be given more than once.",
+        help="Put VALUE in FIELD first, such as `lines[0].unit_price`; may be given again.",
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
@@ -126,5 +126,7 @@ def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not name or not equals:
             raise ConfigError(f"{option} {text}: write it as FIELD=VALUE")
+        if name in found:
+            raise ConfigError(f"{option} {name}: given twice")
         found[name] = value
     return found

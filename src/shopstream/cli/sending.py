@@ -146,10 +146,14 @@ def replay(
 ) -> None:
     """Send quarantined events again, mended or as they were. Twice is as good as once.
 
+    --set takes a field by the path that its failure names. Exits 1 when some could
+    not be sent again, or were rejected again.
+
     \b
     Examples:
       $ shopstream replay --where reason=currency --set currency=EUR --dry-run
       $ shopstream replay --where topic=orders --where reason=total
+      $ shopstream replay --where id=ID --set 'lines[0].unit_price=2.50'
     """
     from shopstream.quarantine import replay as replay_rejections
 
@@ -161,3 +165,5 @@ def replay(
         live=live,
     )
     show(done, format, replay_rows)
+    if done.not_replayable or done.rejected_again:
+        raise typer.Exit(1)

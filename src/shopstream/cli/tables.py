@@ -125,8 +125,11 @@ def cloud_rows(status: "CloudStatus") -> list[dict[str, Any]]:
 def replay_rows(report: "ReplayReport") -> list[dict[str, Any]]:
     """What a replay did; of a dry run also what it would have sent."""
     counts = msgspec.to_builtins(report)
-    examples = counts.pop("examples")
-    rows = [{"field": name.replace("_", " "), "value": n} for name, n in counts.items()]
+    examples, reasons = counts.pop("examples"), counts.pop("reasons")
+    rows = [
+        {"field": name.replace("_", " "), "value": n} for name, n in counts.items() if n is not None
+    ]
+    rows += [{"field": f"not {r['id']}", "value": r["why"]} for r in reasons]
     if report.dry_run:
         rows += [{"field": "would send", "value": example["event"]} for example in examples]
     return rows
@@ -137,6 +140,7 @@ def rejection_rows(rejections: Rows) -> list[dict[str, Any]]:
     return [
         {
             "id": r["id"],
+            "at": r["at"],
             "topic": r["topic"],
             "reason": r["reason"],
             "message": _cut(r["message"]),
