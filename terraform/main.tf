@@ -42,7 +42,8 @@ locals {
     tonumber(regex("^[0-9]+", lookup(var.settings, name, default)))
     / { s = 86400, m = 1440, h = 24, d = 1 }[regex("[smhd]$", lookup(var.settings, name, default))]
   ) }
-  archive_days = max(1, local.kept_days.archive_ttl)
+  # `check` wants each offer of the table in the archive.
+  archive_days = max(1, local.kept_days.archive_ttl, local.kept_days.offers_ttl)
 
   # A file that an item of a table is in has to be there as long as the item, and DynamoDB removes what
   # has expired within days. A timer's time begins when it is due.

@@ -4,13 +4,17 @@ Each record that was taken has a row in the ledger, which is written last. For e
 source received + derived = accepted + duplicate + quarantined. The tables hold what the rows say
 was stored, bronze in S3 their lines; every offer is archived; no queue holds anything that was
 given up. What is still on its way is told apart from what is missing: see FRESH_US.
+
+Of the records, lines and offers compared only their hashes are kept, on disk: memory doesn't grow
+with how many there are.
 """
 
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +27,7 @@ from shopstream.flows.history import NUMBER_CHARS, lines_of, mark_of, record_has
 from shopstream.flows.orders import line_count
 from shopstream.flows.records import RECEIVED, ledger_rows
 from shopstream.flows.work import QUARANTINED, STORED
+from shopstream.large_maps import LargeMap
 from shopstream.ledger import Cells, Held, TopicCounts, add_up, made_from, reasons
 from shopstream.ports import Items
 from shopstream.settings import Settings
@@ -37,6 +42,8 @@ FRESH_US = 20 * 60_000_000
 """What arrived so recently may be on its way: a record that is taken again, lines that Firehose
 holds (up to 15 minutes). It counts as a difference only when nothing arrived for so long.
 """
+LATE_US = 15 * 86_400_000_000
+"""So long after it was received a record may be taken: a day longer than a dead letter may wait."""
 _OFFERS = "offers/"
 """How the ledger's rows begin that are of no record, but of an event at which the rules failed."""
 _SEPARATOR = "\x1f"
@@ -63,12 +70,12 @@ class CloudCheck(Struct):
 
 
 class _Ledger:
-    """The ledger's rows of a range of days."""
+    """The ledger's rows of a range of days. `settled` gets the hashes of their records."""
 
-    def __init__(self, items: Items, days: Iterable[str]) -> None:
+    def __init__(self, items: Items, days: Iterable[str], settled: LargeMap) -> None:
         self.cells: Cells = Counter()
         self.by_day: dict[str, Cells] = {}
-        self.stored: dict[str, dict[str, int]] = {}
+        self.settled = settled
         self.records = 0
         for day in days:
             for record_id, counts in ledger_rows(items, day):
@@ -76,22 +83,19 @@ class _Ledger:
 
     def _add(self, day: str, record_id: str, counts: dict[str, int]) -> None:
         self.records += 1
-        stored: dict[str, int] = {}
         of_day = self.by_day.setdefault(day, Counter())
         parts = 0
         for name, units in counts.items():
             topic, source, outcome = name.split(_SEPARATOR)
             self.cells[topic, source, outcome] += units
-            if outcome == STORED:
-                stored[topic] = units
             if not record_id.startswith(_OFFERS):
                 of_day[topic, source, outcome] += units
             parts = max(parts, units) if outcome == RECEIVED else parts
-        self.stored[record_hash(record_id)] = stored
+        self.settled.put(record_hash(record_id))
         if any(name.endswith(f"{QUARANTINED}:poison") for name in counts):
             # Its events were taken one by one, each as a part of the record.
             for n in range(parts):
-                self.stored[record_hash(f"{record_id}/{n}")] = stored
+                self.settled.put(record_hash(f"{record_id}/{n}"))
 
 
 class _Own(Struct, gc=False):
@@ -115,18 +119,25 @@ _decode_order = msgspec.json.Decoder(_OwnOrder).decode
 _decode_offer = msgspec.json.Decoder(_Offer).decode
 
 
-class _Unknown(NamedTuple):
-    """An item of a record without a row in the ledger, and how many events it is."""
+class _Unsettled:
+    """Stored events of records without a row in the ledger."""
 
-    record: str
-    stamp_us: int
-    events: int
+    def __init__(self, records: LargeMap) -> None:
+        self._records = records
+        self.events = 0
+
+    def add(self, record: str, events: int) -> None:
+        self._records.put(record)
+        self.events += events
+
+    def __str__(self) -> str:
+        return f"{self.events:,} events of {len(self._records):,} records"
 
 
 class _Checking:
     """One check, as it goes on."""
 
-    def __init__(self, engine: "AwsEngine", since: date, now_us: int) -> None:
+    def __init__(self, engine: "AwsEngine", since: date, now_us: int, files: ExitStack) -> None:
         self._engine = engine
         self._items = engine.tables()
         self._since = since
@@ -134,9 +145,15 @@ class _Checking:
         self._today = datetime.fromtimestamp(now_us / 1e6, UTC).date()
         self._begin_us = _midnight_us(since)
         self._newest_us = 0
-        self._ledger = _Ledger(self._items, _days(since, self._today))
+        self._files = files
+        self._ledger = _Ledger(self._items, _days(since, self._today), self._new_map())
+        self._being_taken = _Unsettled(self._new_map())
+        self._never_settled = _Unsettled(self._new_map())
         self.differences: list[str] = []
         self.on_the_way: list[str] = []
+
+    def _new_map(self) -> LargeMap:
+        return self._files.enter_context(LargeMap())
 
     def check(self) -> CloudCheck:
         queues = self._queues()
@@ -181,33 +198,43 @@ class _Checking:
 
     def _tables(self) -> dict[str, Held]:
         found: Counter[str] = Counter()
-        unknown: list[_Unknown] = []
         for _, _, item in self._items.scan("browsing_events"):
             if (mark := mark_of(item)) is not None:
                 lines = lines_of(item)
-                if self._knows(mark.record, mark.stamp_us, len(lines), unknown):
+                if self._knows(mark.record, mark.stamp_us, len(lines)):
                     found.update(map(made_from, lines))
         for _, _, item in self._items.scan("orders"):
             order = _decode_order(item)
-            found["orders"] += self._knows(*_mark(order.record), 1, unknown)
+            found["orders"] += self._knows(*_mark(order.record), 1)
             found["order_lines"] += self._lines_of(order, line_count(item))
-        for table, topic in (("stock_levels", "stock"), ("quarantine", "quarantine")):
-            for _, _, item in self._items.scan(table):
-                # One without a mark is of an event that is stored, and at which the rules failed.
-                if record := _decode_own(item).record:
-                    found[topic] += self._knows(*_mark(record), 1, unknown)
-        self._judge_unknown(unknown)
+        for _, _, item in self._items.scan("stock_levels"):
+            found["stock"] += self._knows(*_mark(_decode_own(item).record), 1)
+        for item in self._rejected():
+            # One without a mark is of an event that is stored, and at which the rules failed.
+            if record := _decode_own(item).record:
+                found["quarantine"] += self._knows(*_mark(record), 1)
+        self._judge_unsettled()
         return self._held(found)
 
-    def _knows(self, record: str, stamp_us: int, events: int, unknown: list[_Unknown]) -> bool:
+    def _rejected(self) -> Iterator[bytes]:
+        """The items of the quarantine that records in the ledger's range can have put: their keys
+        begin with when it was that the record was received.
+        """
+        after = f"{self._begin_us - LATE_US:020d}"
+        for topic in TOPICS:
+            for _, item in self._items.query("quarantine", topic, after=after):
+                yield item
+
+    def _knows(self, record: str, stamp_us: int, events: int) -> bool:
         """Whether an item is of a record in the ledger's range; one that should be and isn't is
-        put down as unknown.
+        put down as unsettled.
         """
         self._newest_us = max(self._newest_us, stamp_us)
-        if record in self._ledger.stored:
+        if record in self._ledger.settled:
             return True
         if stamp_us >= self._begin_us:
-            unknown.append(_Unknown(record, stamp_us, events))
+            fresh = self._fresh(stamp_us)
+            (self._being_taken if fresh else self._never_settled).add(record, events)
         return False
 
     def _lines_of(self, order: _OwnOrder, lines: int) -> int:
@@ -217,7 +244,7 @@ class _Checking:
         return sum(
             after - before
             for (record, before), after in zip(befores, afters, strict=True)
-            if record in self._ledger.stored
+            if record in self._ledger.settled
         )
 
     def _held(self, found: Counter[str]) -> dict[str, Held]:
@@ -234,18 +261,14 @@ class _Checking:
                 )
         return held
 
-    def _judge_unknown(self, unknown: list[_Unknown]) -> None:
-        """Stored events of records without a row, which is written last."""
-        fresh = [one for one in unknown if self._fresh(one.stamp_us)]
-        stale = [one for one in unknown if not self._fresh(one.stamp_us)]
-        if fresh:
-            records, events = len({one.record for one in fresh}), sum(one.events for one in fresh)
-            self.on_the_way.append(f"{events:,} events of {records:,} records are being taken")
-        if stale:
-            records, events = len({one.record for one in stale}), sum(one.events for one in stale)
+    def _judge_unsettled(self) -> None:
+        """A record's row is written last."""
+        if self._being_taken.events:
+            self.on_the_way.append(f"{self._being_taken} are being taken")
+        if self._never_settled.events:
             self.differences.append(
-                f"ledger: {events:,} events of {records:,} records are stored and were never"
-                " settled: look for these records in the dead letters"
+                f"ledger: {self._never_settled} are stored and were never settled: look for these"
+                " records in the dead letters"
             )
 
     def _fresh(self, at_us: int) -> bool:
@@ -257,12 +280,11 @@ class _Checking:
         landed = self._engine.landed()
         found = Lines()
         for topic in (*TOPICS, "quarantine"):
-            seen: set[int] = set()
+            seen = self._new_map()
             try:
                 for line in landed.lines(topic, self._since):
                     # Firehose delivers at least once: the same line again is the same line.
-                    if (known := hash(line)) not in seen:
-                        seen.add(known)
+                    if seen.put(line):
                         found.add(topic, line)
             except (DataDirError, msgspec.MsgspecError) as e:
                 self.differences.append(f"bronze: {topic}: {e}")
@@ -291,12 +313,14 @@ class _Checking:
     def _offers(self) -> Held:
         """Each offer is in the archive, which is written first."""
         kept_us = int(self._engine.settings.offers_ttl.total_seconds() * 1e6)
-        archived = {one.offer_id: one.put_us for one in self._engine.landed().offers()}
+        archived = self._new_map()
+        for one in self._engine.landed().offers():
+            archived.put(one.offer_id, one.put_us)
         made = 0
         missing = 0
         for _, _, item in self._items.scan("offers"):
             made += 1
-            missing += archived.pop(_decode_offer(item).offer_id, None) is None
+            missing += archived.pop(_decode_offer(item).offer_id) is None
         if missing:
             self.differences.append(f"archive: {missing:,} offers made are not in the archive")
         fresh = sum(self._fresh(put_us) for put_us in archived.values())
@@ -314,8 +338,9 @@ def check_cloud(settings: Settings, since: date | None = None) -> CloudCheck:
     while functions run. Raises ConfigError for a day whose events have expired, AwsError when AWS
     can't be asked.
 
-    Reads every item of the tables and the bronze of these days: on a large shop that takes time
-    and costs what reading them costs.
+    Reads every event, order, stock level and offer in the tables, whatever `since` is: their keys
+    don't say when they came. Of the ledger, the quarantine and bronze it reads these days. On a
+    large shop that takes time and costs what reading costs.
     """
     now_us = time.time_ns() // 1_000
     today = datetime.fromtimestamp(now_us / 1e6, UTC).date()
@@ -328,7 +353,8 @@ def check_cloud(settings: Settings, since: date | None = None) -> CloudCheck:
 
 def check_engine(engine: "AwsEngine", since: date, now_us: int) -> CloudCheck:
     """The same for a deployment at hand, at a time."""
-    return _Checking(engine, since, now_us).check()
+    with ExitStack() as files:
+        return _Checking(engine, since, now_us, files).check()
 
 
 def _days(since: date, until: date) -> Iterator[str]:

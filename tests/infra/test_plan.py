@@ -391,7 +391,7 @@ def plan_with(folder: Path, settings: dict[str, str]) -> Planned:
 
 
 def test_settings_say_how_long_files_are_kept(tmp_path: Path) -> None:
-    plan = plan_with(tmp_path, {"archive_ttl": "36h", "orders_ttl": "800d"})
+    plan = plan_with(tmp_path, {"archive_ttl": "1d", "offers_ttl": "36h", "orders_ttl": "800d"})
     assert expirations(plan, "real-time-offers-archive") == {"": 2}
     assert expirations(plan, "lake")["archive/orders/"] == 835
 

@@ -114,6 +114,16 @@ def test_check_tells_what_is_on_its_way_from_what_is_missing(worked: AwsShop) ->
     assert "messages wait to be processed" in report["on_the_way"][0]
 
 
+def test_check_reads_no_rejections_from_long_before_the_days_it_is_asked_for(
+    worked: AwsShop,
+) -> None:
+    long_ago = time.time_ns() // 1_000 - 17 * 86_400_000_000
+    items = worked.made.tables("quarantine")
+    items.put_new("quarantine", "clicks", f"{long_ago:020d}-x-000000", b"unreadable")
+    today = datetime.now(UTC).date()
+    assert worked.json("check", "--since", f"{today}")["balanced"]
+
+
 def test_check_adds_up_as_a_table_for_people(worked: AwsShop) -> None:
     done = worked.run("check", "--format", "table")
     assert "everything adds up since" in done.stderr
