@@ -6,6 +6,7 @@ rejection, in one transaction of the log. So replaying twice is as good as once.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from heapq import nlargest
 from typing import Any, TypeAlias
@@ -28,7 +29,6 @@ from shopstream.flows.work import QuarantineRecord
 from shopstream.ports import Tables
 from shopstream.settings import Settings
 from shopstream.stages import ensure_configured, settle
-
 
 _Read: TypeAlias = Callable[[Tables, Mapping[str, str]], Iterator[QuarantineRecord]]
 
@@ -64,6 +64,7 @@ def list_rejections(
     return [
         {
             "id": record.id,
+            "at": _shown_time(record.at_us),
             "topic": record.rejection.topic,
             "reason": record.rejection.reason,
             "message": record.rejection.failures[0].message,
@@ -81,6 +82,10 @@ def show_rejection(settings: Settings, rejection_id: str) -> dict[str, Any]:
     for record in _records(settings, {"id": rejection_id}):
         values: dict[str, Any] = msgspec.to_builtins(record)
         rejection = values.pop("rejection")
+        del values["at_us"]
+        values["at"] = _shown_time(record.at_us)
+        values["received_at"] = _shown_time(values.pop("received_us", 0))
+        values["resolved_at"] = _shown_time(values.pop("resolved_us", 0))
         rejection["raw"] = shown(record.rejection.raw[:100_000], len(record.rejection.raw))
         for failure, known in zip(rejection["failures"], record.rejection.failures, strict=True):
             failure["message"] = known.message
@@ -102,10 +107,12 @@ def replay(
     dry_run: bool = False,
     live: bool = False,
 ) -> ReplayReport:
-    """Append the rejections that match again, with `set_fields` (dotted paths) put in first.
+    """Append the rejections that match again, with `set_fields` put in first, and have them
+    processed; see `replay_all`.
 
     What comes of them is historical unless `live`. Raises ConfigError for an unknown `where` key.
     """
+    began_us = _now_us()
     records = _records(settings, where)
     if dry_run:
         return replay_all(records, set_fields, None, now_us=_now_us)
@@ -114,6 +121,9 @@ def replay(
         report = replay_all(records, set_fields, feed, now_us=_now_us, live=live)
         direct = feed.direct
     settle(settings, direct=direct)
+    if settings.engine != "aws" and report.replayed:
+        again = _records(settings, {"source": "replay"})
+        report.rejected_again = sum(record.at_us >= began_us for record in again)
     return report
 
 
@@ -142,6 +152,11 @@ def _read_records(
             yield from read(tables, where)
         finally:
             tables.close()
+
+
+def _shown_time(us: int) -> str:
+    """A time as events have it; "" for none."""
+    return f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%dT%H:%M:%SZ}" if us else ""
 
 
 def _now_us() -> int:

@@ -4,6 +4,7 @@ A replayed rejection goes in again under the source `replay`, together with an e
 resolved. So replaying twice is as good as once, on every engine.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -12,8 +13,8 @@ from msgspec import Raw, Struct
 
 from shopstream.domain.failures import UNREADABLE, shown
 from shopstream.domain.validation import units_of
-from shopstream.errors import ConfigError
-from shopstream.events import TOPICS, Entry, OnBadLine
+from shopstream.errors import ConfigError, ShopstreamError
+from shopstream.events import EVENT_OF, TOPICS, Entry, OnBadLine, Order, OrderLine
 from shopstream.flows.work import QuarantineRecord
 from shopstream.ports import AppendLog, Tables
 
@@ -23,12 +24,21 @@ WHERE = ("topic", "reason", "source", "origin", "field", "id")
 BATCH_ENTRIES = 500
 """Appended at once."""
 
+EXAMPLES_MAX = 3
+EXAMPLE_CHARS_MAX = 2_000
+"""Of an event that is shown, so that what was put in is mostly seen."""
+
 _decode = msgspec.json.Decoder(QuarantineRecord).decode
 
 
+class NotReplayable(ShopstreamError):
+    """A rejection that can't be sent again, or not mended as asked; the message says why."""
+
+
 class ReplayReport(Struct):
-    """What a replay did, or with `dry_run` would do. `finished` is false when time ran out first:
-    the same replay again goes on.
+    """What a replay did, or with `dry_run` would do. `examples` show some of what was sent,
+    `reasons` why some were not replayable. `rejected_again` counts what came back, where that can
+    be known at once. `finished` is false when time ran out first: the same replay again goes on.
     """
 
     matched: int
@@ -38,6 +48,8 @@ class ReplayReport(Struct):
     dry_run: bool
     examples: list[dict[str, str]]
     finished: bool = True
+    reasons: list[dict[str, str]] = []
+    rejected_again: int | None = None
 
 
 def replay_all(
@@ -85,20 +97,27 @@ def _to_replay(
     if record.resolved_us or (log is not None and log.progress(f"replay:{record.id}")):
         report.already_resolved += 1
         return None
-    raw = mend(record, set_fields)
-    if raw is None:
+    try:
+        raw = mend(record, set_fields)
+    except NotReplayable as e:
         report.not_replayable += 1
+        if len(report.reasons) < EXAMPLES_MAX:
+            report.reasons.append({"id": record.id, "why": str(e)})
         return None
     report.replayed += 1
-    if len(report.examples) < 3:
-        report.examples.append({"id": record.id, "event": shown(raw)})
+    if len(report.examples) < EXAMPLES_MAX:
+        report.examples.append({"id": record.id, "event": shown(raw, EXAMPLE_CHARS_MAX)})
     return raw
 
 
 def ensure_askable(where: Mapping[str, str]) -> None:
-    """Raises ConfigError for a key that rejections can't be asked for by."""
+    """Raises ConfigError for a key that rejections can't be asked for by, or a topic that there
+    isn't.
+    """
     if unknown := set(where) - set(WHERE):
         raise ConfigError(f"--where {unknown.pop()}: is not one of {', '.join(WHERE)}")
+    if (topic := where.get("topic", TOPICS[0])) not in TOPICS:
+        raise ConfigError(f"--where topic={topic}: topics are {', '.join(TOPICS)}")
 
 
 def rejections(tables: Tables, where: Mapping[str, str]) -> Iterator[QuarantineRecord]:
@@ -139,18 +158,35 @@ def _of_topic(
             yield record
 
 
-def mend(record: QuarantineRecord, set_fields: Mapping[str, str]) -> bytes | None:
-    """The bytes to replay, with `set_fields` (dotted paths -> JSON or text) put in; None when there
-    is no JSON object to mend.
+def mend(record: QuarantineRecord, set_fields: Mapping[str, str]) -> bytes:
+    """The bytes to replay, with `set_fields` put in: paths as failures name them
+    (`lines[0].unit_price`) -> JSON or text. Raises NotReplayable when there is no JSON object to
+    mend, or in it no such place; a field of the topic may be absent.
     """
     raw = record.rejection.raw
+    kind = EVENT_OF[record.rejection.topic] if record.dialect == "shopstream" else None
     try:
-        for path, value in set_fields.items():
-            raw = _put(raw, path.split("."), _value(value))
         msgspec.json.decode(raw, type=dict[str, Raw])
     except UNREADABLE:
-        return None
+        raise NotReplayable("it is no JSON object") from None
+    for path, value in set_fields.items():
+        try:
+            raw = _put(raw, _steps(path, record), _value(value), kind)
+        except UNREADABLE:
+            raise NotReplayable(f"{path}: what stands above it is no object") from None
+        except NotReplayable as e:
+            raise NotReplayable(f"{path}: {e}") from None
     return raw
+
+
+def _steps(path: str, record: QuarantineRecord) -> list[str]:
+    """`lines[0].unit_price`, or with dots only, as its steps. A line that was rejected alone is the
+    first of its event, whichever of its order it was.
+    """
+    steps = re.sub(r"\[(\d+)\]", r".\1", path).split(".")
+    if record.rejection.line is not None and steps[0] == "lines" and len(steps) > 1:
+        steps[1] = "0"
+    return steps
 
 
 def entries_of(record: QuarantineRecord, raw: bytes, now_us: int, *, live: bool) -> list[Entry]:
@@ -187,17 +223,23 @@ def entries_of(record: QuarantineRecord, raw: bytes, now_us: int, *, live: bool)
     return [again, resolved]
 
 
-def _put(raw: bytes, path: Sequence[str], value: bytes) -> bytes:
-    """`raw` with `value` at `path`; everything else stays byte for byte."""
+def _put(raw: bytes, path: Sequence[str], value: bytes, kind: type[Struct] | None) -> bytes:
+    """`raw` with `value` at `path`; everything else stays byte for byte. A field that is absent is
+    added when `kind` has it; in a dialect (None) nobody knows.
+    """
     name, *rest = path
     if raw.lstrip()[:1] == b"[":
         items = msgspec.json.decode(raw, type=list[Raw])
         if not name.isdigit() or int(name) >= len(items):
-            raise ValueError(name)
-        items[int(name)] = Raw(_put(bytes(items[int(name)]), rest, value) if rest else value)
+            raise NotReplayable(f"there is no {name} of {len(items)}, counted from 0")
+        at = int(name)
+        items[at] = Raw(_put(bytes(items[at]), rest, value, kind) if rest else value)
         return msgspec.json.encode(items)
     fields = msgspec.json.decode(raw, type=dict[str, Raw])
-    fields[name] = Raw(_put(bytes(fields.get(name, b"{}")), rest, value) if rest else value)
+    if name not in fields and (rest or (kind is not None and name not in kind.__struct_fields__)):
+        raise NotReplayable(f"there is no {name!r}")
+    inner = OrderLine if kind is Order and name == "lines" else None
+    fields[name] = Raw(_put(bytes(fields[name]), rest, value, inner) if rest else value)
     return msgspec.json.encode(fields)
 
 
