@@ -14,7 +14,6 @@ from msgspec import Struct
 from shopstream.collector.writer import Writer
 from shopstream.errors import ShopstreamError
 from shopstream.heartbeats import Heartbeat, alive, read_heartbeats
-from shopstream.monitoring import all_stages
 from shopstream.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,6 +61,9 @@ class Watch:
         self._settings: Settings = engine.settings
         self._writer = writer
         self._processors = [f"processor-{n}" for n in range(engine.shards)]
+        # Here, as the collector on AWS, which has no stages, comes without what this imports.
+        from shopstream.monitoring import all_stages
+
         known = ("collector", *self._processors)
         self._others = [n for n in all_stages(self._settings, engine.shards) if n not in known]
         self._moved: dict[str, tuple[int, float]] = {}
