@@ -58,6 +58,7 @@ class Drive:
         self.given_up: list[tuple[str, Any]] = []
         self._api: tuple[Api, str] | None = None
         self._rules: dict[str, Rule] = {}
+        self._bodies: dict[tuple[str, str, str], bytes] = {}
         self._policies: dict[str, Mapping[str, Any]] = {}
         settings = load_settings(environ=self._settings())
         clients = Clients(region=self.outputs["region"], endpoint=self.emulator.url)
@@ -204,8 +205,12 @@ class Drive:
         for page in pages:
             for one in page.get("Contents", []):
                 key = one["Key"]
-                body = s3.get_object(Bucket=name, Key=key)["Body"].read()
-                found[key] = gzip.decompress(body) if key.endswith(".gz") else body
+                # There are thousands; each is read once.
+                known = (name, key, one["ETag"])
+                if known not in self._bodies:
+                    body = s3.get_object(Bucket=name, Key=key)["Body"].read()
+                    self._bodies[known] = gzip.decompress(body) if key.endswith(".gz") else body
+                found[key] = self._bodies[known]
         return found
 
     def bronze(self, topic: str) -> list[dict[str, Any]]:
