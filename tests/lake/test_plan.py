@@ -59,8 +59,8 @@ def test_new_orders_touch_the_days_around_theirs_where_these_matter() -> None:
 
 
 def test_days_grow_as_far_as_the_calendar_goes() -> None:
-    assert grown(frozenset({"0001-01-01"}), 1) == {"0001-01-01", "0001-01-02"}
-    assert grown(frozenset({"9999-12-31"}), 1) == {"9999-12-30", "9999-12-31"}
+    assert grown(frozenset({"0001-01-01"}), 1) == frozenset({"0001-01-01", "0001-01-02"})
+    assert grown(frozenset({"9999-12-31"}), 1) == frozenset({"9999-12-30", "9999-12-31"})
     assert grown(None, 7) is None
 
 

@@ -1,9 +1,9 @@
-"""What tables hold against what they were made of: silver against bronze, gold against silver.
+"""What silver holds against the bronze that it was made of, and against the ledger.
 
-Nothing here is taken from the models: identities and sums are counted anew, by other SQL.
+Nothing here is taken from the models: what each event is and says is worked out anew, by other SQL.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,22 +49,42 @@ class Compared(Struct):
 
 
 class _Identity(NamedTuple):
-    """What makes a row of bronze one of silver: the columns that name it, with its day where the
-    same id may come again on another; `made_of` is the table whose checkpoint says of what bronze.
+    """What makes a row of bronze one of silver: the columns that name it; `made_of` is the table
+    whose checkpoint says of what bronze. `says` are other columns of both, by their types: an id
+    that comes again says what it said first.
     """
 
     topic: str
     key: str
-    time: str
     made_of: str
+    says: Mapping[str, str] = {}
 
 
+_NEAR_DAYS = 7
+"""So many days apart an id is still that of the same event."""
+_PRICED = {"currency": "VARCHAR"}
 _IDENTITIES = {
-    "silver_clicks": _Identity("clicks", "user_id, event_id", "timestamp", "silver_clicks"),
-    "silver_carts": _Identity("carts", "user_id, event_id", "timestamp", "silver_carts"),
-    "silver_stock": _Identity("stock", "product_id, event_id", "timestamp", "silver_stock"),
-    "silver_offers": _Identity("offers", "offer_id", "made_at", "silver_offers"),
-    "silver_orders": _Identity("orders", "source, order_id, status", "", "silver_order_lines"),
+    "silver_clicks": _Identity(
+        "clicks",
+        "user_id, event_id",
+        "silver_clicks",
+        {"event_type": "VARCHAR", "product_id": "VARCHAR", "price": "DECIMAL(18,4)"}
+        | {"quantity": "BIGINT", "order_id": "VARCHAR", **_PRICED},
+    ),
+    "silver_carts": _Identity(
+        "carts",
+        "user_id, event_id",
+        "silver_carts",
+        {"product_id": "VARCHAR", "quantity": "BIGINT", "unit_price": "DECIMAL(18,4)", **_PRICED},
+    ),
+    "silver_stock": _Identity(
+        "stock",
+        "product_id, event_id",
+        "silver_stock",
+        {"stock_on_hand": "BIGINT", "unit_price": "DECIMAL(18,4)", **_PRICED},
+    ),
+    "silver_offers": _Identity("offers", "offer_id", "silver_offers"),
+    "silver_orders": _Identity("orders", "source, order_id, status", "silver_order_lines"),
 }
 
 
@@ -76,13 +96,15 @@ def compare_silver(
     shown: Mapping[str, Shown],
     found: Compared,
 ) -> None:
-    """Every identity of bronze is one row of silver; topics in `broken` can't be read."""
+    """Every event of bronze is one row of silver, which says what it says; topics in `broken` can't
+    be read.
+    """
     # Silver may hold what has expired from bronze since.
     all_kept = not engine.settings.bronze_ttl
     for name, identity in _IDENTITIES.items():
         if name not in shown or identity.topic in broken:
             continue
-        if not _made_of(engine, name, identity.made_of, shown, found):
+        if not made_of(engine, name, identity.made_of, shown, found):
             continue
         offers = identity.topic == "offers"
         checkpoint = shown[identity.made_of].landed
@@ -93,37 +115,32 @@ def compare_silver(
         )
         if offers:
             _find_unread(engine, checkpoint, found)
-        lacks, extra = _compare_identities(con, identity, files, shown[name].files)
+        counted = _compare_events if identity.says else _compare_identities
+        lacks, extra, other = counted(con, identity, files, shown[name].files)
         for count, what in (
             (lacks, f"of bronze are not in {name}"),
             (extra * (all_kept and not offers), f"of {name} are not in bronze"),
+            (other * all_kept, f"have another day, price, quantity … in {name} than in bronze"),
         ):
             if count:
                 found.differences.append(f"lake: {count:,} {identity.topic} {what}")
     lines = shown.get("silver_order_lines")
-    if lines is not None and all_kept and "orders" not in broken:
-        wanted = _count_lines(con, _landed(engine, landed, "orders", lines.landed))
-        held = _one(con, f"SELECT count(*) FROM {_data(lines.files)}") if lines.files else 0
-        if wanted != held:
-            found.differences.append(
-                f"lake: {wanted:,} order lines in bronze, {held:,} in silver_order_lines"
-            )
+    if lines is not None and lines.files and all_kept and "orders" not in broken:
+        found.differences += _compare_lines(
+            con, _landed(engine, landed, "orders", lines.landed), lines
+        )
 
 
 def _compare_identities(
     con: "duckdb.DuckDBPyConnection", identity: _Identity, files: list[str], held: list[str]
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """How many identities are in bronze alone and in silver alone. A row that is in silver twice is
     one too many there.
     """
     fields = dict.fromkeys(identity.key.split(", "), "VARCHAR")
-    if identity.time:
-        fields[identity.time] = "TIMESTAMP"
-    day = f"CAST({identity.time} AS DATE), " if identity.time else ""
-    wanted = f"SELECT DISTINCT hash({day}{identity.key}) AS k FROM {_bronze(files, fields)}"
-    held_day = '"day", ' if identity.time else ""
+    wanted = f"SELECT DISTINCT hash({identity.key}) AS k FROM {bronze(files, fields)}"
     found = (
-        f"SELECT hash({held_day}{identity.key}) AS k FROM {_data(held)}"
+        f"SELECT hash({identity.key}) AS k FROM {data(held)}"
         if held
         else "SELECT 0::UBIGINT AS k WHERE FALSE"
     )
@@ -131,48 +148,138 @@ def _compare_identities(
         f"WITH wanted AS MATERIALIZED ({wanted}), held AS MATERIALIZED ({found}) SELECT"
         " (SELECT count(*) FROM wanted ANTI JOIN held USING (k)),"
         " (SELECT count(*) FROM held ANTI JOIN wanted USING (k))"
-        " + (SELECT count(*) - count(DISTINCT k) FROM held)"
+        " + (SELECT count(*) - count(DISTINCT k) FROM held), 0"
     ).fetchone()
-    return row or (0, 0)
+    return row or (0, 0, 0)
 
 
-def _count_lines(con: "duckdb.DuckDBPyConnection", files: list[str]) -> int:
-    """Order lines as they should be: of an order that came whole, all lines of its first arrival;
-    of one whose lines were judged one by one, the first arrival of each number.
+def _compare_events(
+    con: "duckdb.DuckDBPyConnection", identity: _Identity, files: list[str], held: list[str]
+) -> tuple[int, int, int]:
+    """How many events are in bronze alone and in silver alone, and how many say in silver what the
+    first arrival in bronze doesn't. Of two rows near each other with one id one is too many; where
+    ids come again long after, which rows there are is not judged.
+    """
+    fields = {**dict.fromkeys(identity.key.split(", "), "VARCHAR"), **identity.says}
+    fields |= {"timestamp": "TIMESTAMP", "position": "BIGINT", "n": "BIGINT"}
+    says = f'"day", {", ".join(identity.says)}'
+    found = (
+        f'SELECT hash({identity.key}) AS k, "day", hash({says}) AS says FROM {data(held)}'
+        if held
+        else "SELECT 0::UBIGINT AS k, NULL::DATE AS day, 0::UBIGINT AS says WHERE FALSE"
+    )
+    row = con.execute(
+        f"""
+        WITH arrived AS (
+            SELECT hash({identity.key}) AS k, position::HUGEINT * 4294967296 + n AS arrival,
+                CAST(timestamp AS DATE) AS "day", {", ".join(identity.says)}
+            FROM {bronze(files, fields)}
+        ), wanted AS MATERIALIZED (
+            SELECT k, arg_min(hash({says}), arrival) AS says,
+                max("day") - min("day") <= {_NEAR_DAYS} AS near
+            FROM arrived GROUP BY k
+        ), held AS MATERIALIZED ({found}), several AS (
+            SELECT k, "day" - lag("day") OVER (PARTITION BY k ORDER BY "day") AS since
+            FROM held SEMI JOIN (SELECT k FROM held GROUP BY k HAVING count(*) > 1) USING (k)
+        )
+        SELECT (SELECT count(*) FROM wanted ANTI JOIN held USING (k)),
+            (SELECT count(*) FROM held ANTI JOIN wanted USING (k))
+            + (SELECT count(*) FROM several WHERE since <= {_NEAR_DAYS}),
+            (SELECT count(*) FROM wanted JOIN held USING (k)
+                WHERE near AND wanted.says <> held.says)
+        """
+    ).fetchone()
+    return row or (0, 0, 0)
+
+
+def _compare_lines(con: "duckdb.DuckDBPyConnection", files: list[str], lines: Shown) -> list[str]:
+    """The differences between the order lines of bronze and those of silver."""
+    wanted, wanted_says = _wanted_lines(con, files)
+    held, held_says, wrong = con.execute(
+        "SELECT count(*), coalesce(sum(hash(product_id, quantity, unit_price)::HUGEINT), 0),"
+        " count_if(amount <> CAST(quantity AS DECIMAL(18,0)) * unit_price)"
+        f" FROM {data(lines.files)}"
+    ).fetchone() or (0, 0, 0)
+    if wanted != held:
+        return [f"lake: {wanted:,} order lines in bronze, {held:,} in silver_order_lines"]
+    if wanted_says != held_says:
+        return [
+            "lake: products, quantities or prices of silver_order_lines are not those of bronze"
+        ]
+    if wrong:
+        return [f"lake: {wrong:,} amounts of silver_order_lines are not quantity x unit_price"]
+    return []
+
+
+def _wanted_lines(con: "duckdb.DuckDBPyConnection", files: list[str]) -> tuple[int, int]:
+    """How many order lines there should be, and the sum of the hashes of what they say: of an order
+    that came whole, all lines of its first arrival; of one whose lines were judged one by one, the
+    first arrival of each number.
     """
     fields = {
         **dict.fromkeys(("source", "order_id", "status"), "VARCHAR"),
         "position": "BIGINT",
         "n": "BIGINT",
         "by_line": "BOOLEAN",
-        "lines": "STRUCT(line BIGINT)[]",
+        "lines": "STRUCT(line VARCHAR, product_id VARCHAR, quantity BIGINT,"
+        " unit_price DECIMAL(18,4))[]",
     }
-    return _one(
-        con,
+    says = "hash(item.product_id, item.quantity, item.unit_price)::HUGEINT"
+    row = con.execute(
         f"""
         WITH arrived AS MATERIALIZED (
             SELECT source, order_id, status, coalesce(by_line, FALSE) AS by_line, lines,
                 position::HUGEINT * 4294967296 + n AS arrival
-            FROM {_bronze(files, fields)}
+            FROM {bronze(files, fields)}
         ), whole AS (
-            SELECT source, order_id, status, arg_min(len(lines), arrival) AS lines
+            SELECT source, order_id, status,
+                arg_min({{'lines': len(lines), 'says':
+                    list_sum(list_transform(lines, lambda item: {says}))}}, arrival) AS first
             FROM arrived WHERE NOT by_line GROUP BY ALL
-        ), numbered AS (
+        ), taken_apart AS (
             SELECT source, order_id, status, arrival,
-                unnest(list_transform(lines, lambda item, place: coalesce(item.line, place)))
-                    AS number
+                unnest(list_transform(lines, lambda item, place: {{
+                    'number': coalesce(try_cast(item.line AS BIGINT), place), 'says': {says}
+                }})) AS line
             FROM arrived WHERE by_line
         ), repeated AS (
-            SELECT source, order_id, status, number, arrival, count(*) AS lines
-            FROM numbered GROUP BY ALL
+            SELECT source, order_id, status, line.number AS number, arrival, count(*) AS lines,
+                sum(line.says) AS says
+            FROM taken_apart GROUP BY ALL
         ), apart AS (
-            SELECT source, order_id, status, number, arg_min(lines, arrival) AS lines
+            SELECT source, order_id, status, number,
+                arg_min({{'lines': lines, 'says': says}}, arrival) AS first
             FROM repeated ANTI JOIN whole USING (source, order_id, status) GROUP BY ALL
         )
-        SELECT coalesce((SELECT sum(lines) FROM whole), 0)
-            + coalesce((SELECT sum(lines) FROM apart), 0)
+        SELECT coalesce(sum(first.lines), 0), coalesce(sum(first.says), 0)
+        FROM (SELECT first FROM whole UNION ALL SELECT first FROM apart)
         """,
-    )
+    ).fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
+def compare_ledger(
+    con: "duckdb.DuckDBPyConnection",
+    accepted: Mapping[str, int],
+    landed_until: int,
+    shown: Mapping[str, Shown],
+    found: Compared,
+) -> None:
+    """Silver has no more events of a topic than the processors accepted (or gave up as poison),
+    where both have read the same. An id that came again long after counts once.
+    """
+    for name, identity in _IDENTITIES.items():
+        if identity.topic == "offers" or name not in shown or identity.made_of not in shown:
+            continue
+        if shown[identity.made_of].landed != str(landed_until) or not shown[name].files:
+            continue
+        held = _one(
+            con, f"SELECT count(DISTINCT hash({identity.key})) FROM {data(shown[name].files)}"
+        )
+        if held > (most := accepted.get(identity.topic, 0)):
+            found.differences.append(
+                f"lake: {held:,} {identity.topic} in {name}, {most:,} accepted by the processors"
+            )
 
 
 def _landed(engine: Engine, landed: "Landed", topic: str, checkpoint: str) -> list[str]:
@@ -232,68 +339,10 @@ def _changed_s(path: Path) -> float:
         return float("inf")
 
 
-# --- gold against silver -------------------------------------------------------------------------
-
-_SUMS = {
-    "gold_daily_sales": (
-        "silver_order_lines",
-        "SELECT currency, sum(amount), sum(refunded), sum(units), sum(refunded_units)"
-        " FROM {gold} GROUP BY currency ORDER BY currency",
-        "SELECT currency,"
-        " sum(if(counts_as = 'sold', amount, 0)), sum(if(counts_as = 'refunded', amount, 0)),"
-        " sum(if(counts_as = 'sold', quantity, 0)), sum(if(counts_as = 'refunded', quantity, 0))"
-        " FROM {silver} WHERE counts_as <> 'none' GROUP BY currency ORDER BY currency",
-    ),
-    "gold_funnel": (
-        "silver_clicks",
-        "SELECT step_name, sum(sessions) FROM {gold} WHERE sessions > 0"
-        " GROUP BY step_name ORDER BY step_name",
-        'SELECT event_type, count(DISTINCT hash("day", session_id)) FROM {silver}'
-        " WHERE event_type IN ('view', 'add_to_cart', 'begin_checkout', 'purchase')"
-        " GROUP BY event_type ORDER BY event_type",
-    ),
-    "silver_products": (
-        "silver_stock",
-        "SELECT count(*), count(DISTINCT product_id) FROM {gold}",
-        "SELECT count(DISTINCT product_id), count(DISTINCT product_id) FROM {silver}",
-    ),
-}
-"""Table -> the table it is made of, and two queries that must say the same of them."""
+# --- what was made of what ------------------------------------------------------------------------
 
 
-def compare_gold(
-    con: "duckdb.DuckDBPyConnection",
-    engine: Engine,
-    shown: Mapping[str, Shown],
-    found: Compared,
-) -> None:
-    """Sums of what was made of other tables are the sums of those."""
-    for name, (silver, of_gold, of_silver) in _SUMS.items():
-        if name not in shown or not _made_of(engine, name, silver, shown, found):
-            continue
-        has = _rows(con, of_gold.format(gold="t"), shown[name].files)
-        wanted = _rows(con, of_silver.format(silver="t"), shown[silver].files)
-        if has != wanted:
-            found.differences.append(
-                f"lake: sums of {name} are {_listed(has)}, those of {silver} {_listed(wanted)}"
-            )
-
-
-def _listed(rows: Sequence[Sequence[object]]) -> str:
-    return "; ".join(" ".join(str(value) for value in row) for row in rows[:5]) or "nothing"
-
-
-def _rows(
-    con: "duckdb.DuckDBPyConnection", query: str, files: list[str]
-) -> list[tuple[object, ...]]:
-    """What `query` says of the rows of `files` as `t`; nothing and 0 are the same."""
-    if not files:
-        return []
-    found = con.execute(f"WITH t AS (SELECT * FROM {_data(files)}) {query}").fetchall()
-    return [row for row in found if any(value for value in row)]
-
-
-def _made_of(
+def made_of(
     engine: Engine, name: str, silver: str, shown: Mapping[str, Shown], found: Compared
 ) -> bool:
     """Whether `name` was made of the rows of `silver` that are shown now; else says so."""
@@ -326,7 +375,7 @@ _OBJECT_BYTES_MAX = 64 << 20
 # --- reading -------------------------------------------------------------------------------------
 
 
-def _bronze(files: list[str], fields: Mapping[str, str]) -> str:
+def bronze(files: list[str], fields: Mapping[str, str]) -> str:
     """Fields of NDJSON files as a relation; `.zst` files are compressed."""
     if not files:
         nulls = ", ".join(f"NULL::{type} AS {name}" for name, type in fields.items())
@@ -339,7 +388,7 @@ def _bronze(files: list[str], fields: Mapping[str, str]) -> str:
     )
 
 
-def _data(files: list[str]) -> str:
+def data(files: list[str]) -> str:
     return f"read_parquet({_listing(files)}, hive_partitioning = false, union_by_name = true)"
 
 

@@ -3,8 +3,10 @@ the step before gave it.
 
 - bronze and the tables' files against the SHA-256 that was remembered when they were written;
 - what was landed against the processors' ledger, where both have passed the same log positions;
-- silver against bronze: identities are counted anew, by other SQL than the models';
-- gold against silver: sums, where gold was made of the silver that is shown.
+- silver against bronze: each event is there once, of the day and with the price, quantity and so on
+  of its first arrival, worked out by other SQL than the models';
+- silver against the processors' ledger: no more events than were accepted;
+- gold against silver: sums of every table, where it was made of the silver that is shown.
 
 All of it reads one `current.json`, so builds and maintenance may go on meanwhile.
 """
@@ -21,7 +23,8 @@ from msgspec import Struct
 from shopstream.engine import Engine
 from shopstream.events import TOPICS
 from shopstream.flows.work import ACCEPTED, DUPLICATE, QUARANTINED
-from shopstream.lake.compare import Compared, Shown, compare_gold, compare_silver
+from shopstream.lake.compare import Compared, Shown, compare_ledger, compare_silver
+from shopstream.lake.compare_gold import compare_gold
 from shopstream.lake.current import FILE, read_current
 from shopstream.lake.duck import connect_duck
 from shopstream.lake.files import sha256_of
@@ -74,10 +77,10 @@ def verify(engine: Engine, processed: Processed) -> LakeReport | None:
     if not (lake / "landed.db").exists():
         return None
     with engine.read_landed() as landed:
-        _verify_counts(landed, processed, report)
+        accepted = _verify_counts(landed, processed, report)
         broken = _verify_bronze(engine.dir.root, landed, report)
         if (lake / FILE).exists():
-            _verify_tables(engine, landed, broken, report)
+            _verify_tables(engine, landed, broken, accepted, report)
     return report
 
 
@@ -110,8 +113,11 @@ def _difference(path: Path, sha256: str) -> str:
     return "is not what was written: its SHA-256 differs"
 
 
-def _verify_counts(landed: "Landed", processed: Processed, report: LakeReport) -> None:
-    """The lander's tally against the ledger, by topic and source.
+def _verify_counts(
+    landed: "Landed", processed: Processed, report: LakeReport
+) -> dict[str, int] | None:
+    """The lander's tally against the ledger, by topic and source. Returns what silver can have of
+    each topic, if the processors are as far as the lander.
 
     The lander judges as the processors do but remembers no events: what is a duplicate to them, a
     conflict or poison, is accepted to it (or, as poison may be anything, rejected).
@@ -122,15 +128,15 @@ def _verify_counts(landed: "Landed", processed: Processed, report: LakeReport) -
         report.uncompared.append(
             "bronze with the ledger: the log had forgotten events before they were landed"
         )
-        return
+        return None
     positions = processed.positions
     if any(at is None for at in positions) or not positions:
         report.uncompared.append("bronze with the ledger: the processors are at work")
-        return
+        return None
     low, high = min(at or 0 for at in positions), max(at or 0 for at in positions)
     if low < position < high or (low != high and position in (low, high)):
         report.uncompared.append("bronze with the ledger: the processors are at work")
-        return
+        return None
     ledger = _ledger(processed.cells)
     for topic, source in sorted({*tallied, *ledger}):
         accepted, rejected = tallied.get((topic, source), (0, 0))
@@ -146,6 +152,16 @@ def _verify_counts(landed: "Landed", processed: Processed, report: LakeReport) -
                 f" position {position}; the ledger has {judged.accepted} and"
                 f" {judged.total - judged.accepted} up to {low}"
             )
+    return _accepted(processed.cells) if position == low == high else None
+
+
+def _accepted(cells: Mapping[tuple[str, str, str], int]) -> dict[str, int]:
+    """Units by topic that were accepted, or given up as poison after they had landed."""
+    found: Counter[str] = Counter()
+    for (topic, _, outcome), units in cells.items():
+        if outcome in (ACCEPTED, f"{QUARANTINED}:poison"):
+            found[topic] += units
+    return found
 
 
 class _Judged(NamedTuple):
@@ -189,7 +205,11 @@ def _tally(landed: "Landed") -> tuple[dict[tuple[str, str], tuple[int, int]], in
 
 
 def _verify_tables(
-    engine: Engine, landed: "Landed", broken_topics: set[str], report: LakeReport
+    engine: Engine,
+    landed: "Landed",
+    broken_topics: set[str],
+    accepted: dict[str, int] | None,
+    report: LakeReport,
 ) -> None:
     import duckdb
 
@@ -214,7 +234,9 @@ def _verify_tables(
         whole = {name: table for name, table in shown.items() if name not in broken}
         try:
             compare_silver(con, engine, landed, broken_topics, whole, compared)
-            compare_gold(con, engine, whole, compared)
+            if accepted is not None:
+                compare_ledger(con, accepted, landed.last(), whole, compared)
+            compare_gold(con, engine, landed, whole, compared)
         except (duckdb.IOException, duckdb.OutOfMemoryException) as e:
             # All files were whole a moment ago: one went meanwhile, or there is no room.
             compared.uncompared.append(f"the tables with each other: {str(e).splitlines()[0]}")
