@@ -37,6 +37,7 @@ ON_ALL = {
     "DeliveryOfLogs",
     "NewKey",
     "NewSourcesOfFunctions",  # held to the functions by its condition
+    "SeeLimits",
     "Subscriptions",
     "TagsOfANewKey",  # held to the tag by its condition
 }
