@@ -18,6 +18,10 @@ from tests.models.engines.downloads import dynamodb_local_home
 START_S_MAX = 60
 MOTO_PLUS = Path(__file__).resolve().parents[3] / "shared" / "aws-local" / "moto_plus.py"
 """moto with some of its gaps filled; it may lie beside the repository."""
+lands_bronze = pytest.mark.skipif(
+    not MOTO_PLUS.exists(), reason="moto by itself doesn't know the prefixes of Firehose by date"
+)
+"""For tests that read what Firehose has put into the lake."""
 
 
 @contextmanager

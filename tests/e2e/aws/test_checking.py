@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.e2e.aws.shop import AwsShop
+from tests.engines.emulators import lands_bronze
 
 from shopstream.cloud_check import check_engine
 
@@ -77,6 +78,7 @@ def cook_the_books(shop: AwsShop) -> None:
     items.put_new("ledger", f"{today}#0", "cooked", json.dumps(counts).encode())
 
 
+@lands_bronze
 def test_check_names_all_that_differs_and_exits_1(worked: AwsShop) -> None:
     assert worked.json("check")["balanced"]
     said = {
@@ -98,6 +100,7 @@ def test_check_names_all_that_differs_and_exits_1(worked: AwsShop) -> None:
         assert expected in done.stderr
 
 
+@lands_bronze
 def test_events_of_records_that_were_never_settled_are_told(worked: AwsShop) -> None:
     worked.delete("ledger")
     report = worked.json("check", code=1)

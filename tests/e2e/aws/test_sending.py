@@ -10,6 +10,7 @@ import time
 from tests.e2e.aws.shop import AwsShop
 from tests.e2e.command import COMMAND
 from tests.engines.aws_resources import ACCOUNT, REGION
+from tests.engines.emulators import lands_bronze
 
 from shopstream.domain.partition import partition_key
 
@@ -156,6 +157,7 @@ def wait_for_messages(shop: AwsShop, url: str) -> None:
     raise TimeoutError("nothing was sent")
 
 
+@lands_bronze
 def test_a_whole_shop_goes_each_topic_its_way_and_everything_adds_up(shop: AwsShop) -> None:
     shop.run("simulate", "shop", "--count", "60", "--seed", "3", "--invalid-percent", "5")
     shop.work()
