@@ -3,34 +3,35 @@
     python -m shopstream.lake.spark --bronze PATH --warehouse PATH --jars iceberg-spark-runtime.jar
 
 Spark 3.5 with Iceberg runs the models' own SQL (`dialect.py`) on bronze as the lander wrote it, or
-as Firehose did. Paths may be folders or URLs that Spark's file systems know (`s3://…`). Spark
-itself can't unpack zstd JSON unless Hadoop's native library came with it, so the lines are unpacked
-here, a file for each task, by the `zstandard` package, which the workers need as well (for gzip
-they don't). Each line is read with the types that `sources.yml` says; one that doesn't fit them
-ends the job.
+as Firehose did. Paths may be folders or URLs that Spark's file systems know (`s3://…`).
 
-A table is replaced whole, or with `--since`/`--until` in these days, each in one Iceberg commit:
-who reads meanwhile sees it as it was. The audits of `quality.py` are the builder's and not run.
+A run takes what has landed since the one before and writes the days that it touches; `--full` makes
+all anew. Rows are staged, audited by the tests of the models, and published, each table in one
+Iceberg commit. A table that fails its tests keeps what it had, and so does what is made of it: the
+others are published, and the job ends with 1. Where nothing has landed, there is nothing to do.
 """
 
 import argparse
-import gzip
-import io
 import json
 import logging
 import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from shopstream.errors import ConfigError, ShopstreamError, SourceError
-from shopstream.lake.dialect import compile_model, compile_source, quoted, type_of
-from shopstream.lake.model import NAMESPACE, Model, Source, load_models, load_sources
-from shopstream.lake.plan import selected
+import msgspec
+
+from shopstream.errors import ConfigError, ShopstreamError
+from shopstream.lake.compiled import compile_lake
+from shopstream.lake.model import NAMESPACE
+from shopstream.lake.plan import Wanted
+from shopstream.lake.report import Built
+from shopstream.lake.spark_build import Run, nothing_landed
+from shopstream.lake.spark_landed import Inputs, Landed
+from shopstream.lake.spark_table import Site
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 CATALOG = "shopstream"
 SESSION = {
@@ -42,41 +43,7 @@ SESSION = {
 """What the models' SQL relies on; set on any session that they run in."""
 _EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
 
-_GZIP = b"\x1f\x8b"
-"""By its name alone a file may be taken for packed that S3 unpacked on the way."""
-
 _log = logging.getLogger("shopstream.lake.spark")
-
-
-class Inputs(NamedTuple):
-    """Where the files are: `bronze` has a folder for each topic, `archive` the offers, `tally` is
-    a file of JSON lines (day, topic, source, reason, events); empty where there is none.
-    """
-
-    bronze: str
-    archive: str = ""
-    tally: str = ""
-
-
-class Range(NamedTuple):
-    """Event days to write, both included; empty is open."""
-
-    since: str = ""
-    until: str = ""
-
-    def condition(self, day: str) -> str:
-        """SQL: whether the expression `day` is within."""
-        parts = [f"{day} >= DATE '{self.since}'"] if self.since else []
-        parts += [f"{day} <= DATE '{self.until}'"] if self.until else []
-        return " AND ".join(parts) or "TRUE"
-
-
-class Built(NamedTuple):
-    """A table that was written, with how many rows it now has, and how long that took."""
-
-    table: str
-    rows: int
-    seconds: float
 
 
 def make_session(
@@ -116,141 +83,38 @@ def make_session(
 def build(
     spark: "SparkSession",
     inputs: Inputs,
+    wanted: Wanted = Wanted(),  # noqa: B008  # immutable
     *,
     catalog: str = CATALOG,
     database: str = NAMESPACE,
     warehouse: str = "",
-    select: Iterable[str] = (),
-    days: Range | None = None,
 ) -> Iterator[Built]:
-    """Build the tables that `select` names (`gold_traffic`, `silver_clicks+`; all for none), each
-    after those it reads; yields each when it is written.
+    """Build what is new or `wanted`, each table after those it reads; yields what became of each
+    for which there was something to do. One that fails has `failures`; the others go on.
 
-    With `days` only these are written of tables that have days. Of an order, whose states may fall
-    on different days, all are read, and those of these days written. A table of a catalog that
-    leaves its place to us is put into a folder of its own in `warehouse`, if that is given.
+    A range of days is read from bronze again, and only these days are written of tables that have
+    days. In full, all of bronze is; rows that bronze has forgotten are kept. A table of a catalog
+    that leaves its place to us is put into a folder of its own in `warehouse`, if that is given.
 
-    Raises ConfigError for a name that isn't there, SourceError when there is no bronze; whatever
-    Spark raises when a line doesn't fit its types.
+    Raises ConfigError for a name that isn't there.
     """
-    models, sources = load_models(), load_sources()
-    chosen = selected(models, select)
-    days = days or Range()
     for name, value in SESSION.items():
         spark.conf.set(name, value)
-    place = _Place(f"{catalog}.{database}", warehouse)
-    if not spark.catalog.databaseExists(place.namespace):
-        spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {place.namespace}")
-    if not inputs.tally:
-        chosen -= {name for name, model in models.items() if "bronze_tally" in model.reads}
-    for model in models.values():
-        if model.name in chosen:
-            began = time.monotonic()
-            views = {name: sources[name] for name in model.reads if name in sources}
-            read = [_view(spark, source, inputs) for source in views.values()]
-            rows = _write(spark, model, place, days)
-            for frame in read:
-                frame.unpersist()
-            yield Built(model.name, rows, time.monotonic() - began)
-
-
-class _Place(NamedTuple):
-    """Where tables are: `namespace` with its catalog; `warehouse`, empty where the catalog says."""
-
-    namespace: str
-    warehouse: str
-
-
-def _write(spark: "SparkSession", model: Model, place: _Place, days: Range) -> int:
-    """Replace the table, or its `days`; returns how many rows it then has."""
-    from pyspark.sql import functions
-
-    def named(name: str) -> str:
-        return name if name in views else f"{place.namespace}.{name}"
-
-    views = {view.name for view in spark.catalog.listTables() if view.isTemporary}
-    table = f"{place.namespace}.{model.name}"
-    made = spark.sql(compile_model(model, "spark", named))
-    ranged = any(days) and model.partition is not None and spark.catalog.tableExists(table)
-    if ranged:
-        condition = days.condition(quoted(model.partition or "", "spark"))
-        made.where(condition).writeTo(table).overwrite(functions.expr(condition))
-    else:
-        writer = made.writeTo(table).using("iceberg").tableProperty("format-version", "2")
-        if place.warehouse:
-            folder = f"{place.warehouse.rstrip('/')}/{model.name}"
-            writer = writer.tableProperty("location", folder)
-        if model.partition:
-            writer = writer.partitionedBy(functions.col(model.partition))
-        writer.createOrReplace()
-    return int(spark.table(table).count())
-
-
-def _view(spark: "SparkSession", source: Source, inputs: Inputs) -> "DataFrame":
-    """Make the source a view of its name. Models read it several times over: it is kept."""
-    raw = f"{source.name}_raw"
-    _raw(spark, source, inputs).createOrReplaceTempView(raw)
-    frame = spark.sql(compile_source(source, "spark", raw)).persist()
-    frame.createOrReplaceTempView(source.name)
-    return frame
-
-
-def _raw(spark: "SparkSession", source: Source, inputs: Inputs) -> "DataFrame":
-    """The fields of the source's files, each of the type that it declares."""
-    # An instant in ISO 8601 is read as one and then, in UTC, loses its zone.
-    types = {name: type_of(kind, "spark") for name, kind in source.raw.items()}
-    read_as = {name: kind.replace("TIMESTAMP_NTZ", "TIMESTAMP_LTZ") for name, kind in types.items()}
-    schema = ", ".join(f"{quoted(name, 'spark')} {kind}" for name, kind in read_as.items())
-    lines = _lines(spark, source, inputs)
-    read = spark.read.schema(schema).option("mode", "FAILFAST").json(lines)
-    return read.selectExpr(
-        *(
-            f"CAST({quoted(name, 'spark')} AS {kind}) AS {quoted(name, 'spark')}"
-            for name, kind in types.items()
-        )
-    )
-
-
-def _lines(spark: "SparkSession", source: Source, inputs: Inputs) -> Any:
-    """The lines of all the source's files."""
-    if source.tally:
-        files = inputs.tally
-    elif source.archive:
-        files = f"{inputs.archive}/dt=*/*.json" if inputs.archive else ""
-    else:
-        if not _any(spark, inputs.bronze):
-            raise SourceError(f"{inputs.bronze}: there is no such folder; where is bronze?")
-        files = f"{inputs.bronze}/{source.topic}/dt=*/hour=*/*{{.json.zst,.gz}}"
-    context = spark.sparkContext
-    if not files or not _any(spark, files):
-        return context.parallelize([], 1)
-    return context.binaryFiles(files, context.defaultParallelism * 2).flatMap(unpacked)
-
-
-def _any(spark: Any, path: str) -> bool:
-    """Whether there is anything at a path, which may have wildcards."""
-    java = spark._jvm.org.apache.hadoop.fs.Path(path)
-    found = java.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(java)
-    return found is not None and len(found) > 0
-
-
-def unpacked(file: tuple[str, bytes]) -> Iterator[str]:
-    """The lines of a file, by name and content; those of a packed one come out as they unpack."""
-    name, body = file
-    stream: Any = io.BytesIO(body)
-    if body.startswith(_GZIP):
-        stream = gzip.GzipFile(fileobj=stream)
-    elif name.endswith(".zst"):
-        import zstandard
-
-        stream = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
-    for line in io.TextIOWrapper(stream, "utf-8", newline="\n"):
-        if line.strip():
-            yield line
+    landed = Landed(spark, inputs)
+    site = Site(spark, catalog, database, warehouse, compile_lake(), landed)
+    run = Run(site, wanted, tally=bool(inputs.tally))
+    if nothing_landed(site):
+        _log.warning("nothing has landed in %s: nothing to do", inputs.bronze)
+        return
+    if not spark.catalog.databaseExists(f"{catalog}.{database}"):
+        spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {catalog}.{database}")
+    yield from run.tables()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job; returns the exit code. What a job runner adds to the words is left alone."""
+    """Run the job; returns the exit code: 1 when a table was not published. What a job runner adds
+    to the words is left alone.
+    """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     _log.setLevel(logging.INFO)
     asked, unknown = _parser().parse_known_args(argv)
@@ -258,26 +122,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         _log.info("not ours, left alone: %s", " ".join(unknown))
     inputs = Inputs(asked.bronze.rstrip("/"), asked.archive.rstrip("/"), asked.tally)
     try:
-        days = Range(_day(asked.since), _day(asked.until))
+        wanted = _wanted(asked)
         spark = make_session(asked.warehouse, catalog=asked.catalog, jars=asked.jars)
         # A catalog that is only a folder puts tables where it wants them.
         own = spark.conf.get(f"spark.sql.catalog.{asked.catalog}.type", "") == "hadoop"
-        for built in build(
-            spark,
-            inputs,
-            catalog=asked.catalog,
-            database=asked.database,
-            warehouse="" if own else asked.warehouse,
-            select=asked.select,
-            days=days,
-        ):
-            _log.info(
-                "built %s", json.dumps(built._asdict() | {"seconds": round(built.seconds, 2)})
+        return _report(
+            build(
+                spark,
+                inputs,
+                wanted,
+                catalog=asked.catalog,
+                database=asked.database,
+                warehouse="" if own else asked.warehouse,
             )
+        )
     except ShopstreamError as e:
         _log.error("error: %s", e)  # in one line, as the command line does
         return 2
-    return 0
+
+
+def _report(tables: Iterator[Built]) -> int:
+    """Say what becomes of each table; returns the exit code."""
+    failed, kept_back = [], []
+    for built in tables:
+        _log.info("built %s", json.dumps(msgspec.to_builtins(built)))
+        for failure in built.failures:
+            _log.error("not published: %s", failure)
+        failed += [built.table] * bool(built.failures)
+        kept_back += [built.table] * bool(built.kept_back)
+    if failed:
+        waiting = f"; so neither are {', '.join(kept_back)}" if kept_back else ""
+        _log.error("error: not published: %s%s", ", ".join(failed), waiting)
+    return 1 if failed else 0
+
+
+def _wanted(asked: argparse.Namespace) -> Wanted:
+    select = tuple(name for part in asked.select for name in part.split(",") if name)
+    return Wanted(asked.full == "true", select, _day(asked.since), _day(asked.until))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -290,7 +171,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--warehouse", default="", help="where the catalog keeps its tables")
     add("--archive", default="", help="the folder of archived offers (archive/offers)")
     add("--tally", default="", help="what the lander counted; without it no gold_data_quality")
-    add("--select", action="append", default=[], help="a table; with + also all made of it")
+    add("--full", nargs="?", const="true", default="false", choices=("true", "false"), help="all")
+    add("--select", action="append", default=[], help="tables, with commas; with + also all made")
     add("--since", default="", help="the first event day to write, YYYY-MM-DD")
     add("--until", default="", help="the last event day to write")
     add("--catalog", default=CATALOG, help="the Iceberg catalog to write to (default: %(default)s)")
