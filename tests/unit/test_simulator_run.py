@@ -4,6 +4,7 @@ import gzip
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -18,6 +19,7 @@ from shopstream.errors import ConfigError, SourceError
 from shopstream.settings import Settings
 from shopstream.simulator import run_simulation
 from shopstream.simulator.destinations import HTTP_BYTES_MAX, HttpDestination
+from shopstream.simulator.shop import KINDS, Kind
 
 
 class Server:
@@ -235,3 +237,44 @@ def test_a_destination_that_cannot_be_is_refused(tmp_path: Path) -> None:
         run_simulation(Settings(), "clicks", count=1, to=str(tmp_path / "no" / "x.ndjson"))
     with pytest.raises(SourceError, match="is not a collector's URL"):
         run_simulation(Settings(), "clicks", count=1, to="http://")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [1, 3, 20, 300, 1_500])
+def test_no_event_is_of_the_future(tmp_path: Path, kind: Kind, count: int) -> None:
+    for hour in (0, 23):
+        clock = Clock()
+        clock.now_s = clock.now_s // 86_400 * 86_400 + hour * 3_600
+        for seed in (1, 2, 3):
+            to = tmp_path / f"{seed}.ndjson"
+            run_simulation(Settings(), kind, count=count, seed=seed, to=str(to), clock=clock)
+            times = [
+                msgspec.json.decode(line)["timestamp"] for line in to.read_bytes().splitlines()
+            ]
+            assert len(times) == count
+            assert max(times) <= f"{datetime.fromtimestamp(clock.now_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_seed_and_start_make_the_same_events_on_any_day(tmp_path: Path) -> None:
+    start_us = 1_760_000_000_000_000
+    bodies = []
+    for day in range(2):
+        clock = Clock()
+        clock.now_s += day * 86_400
+        to = tmp_path / f"{day}.ndjson"
+        run_simulation(
+            Settings(), "shop", count=500, seed=7, start_us=start_us, to=str(to), clock=clock
+        )
+        bodies.append(to.read_bytes())
+    assert bodies[0] == bodies[1]
+    assert b'"timestamp":"2025-10-09T0' in bodies[0]
+
+
+@pytest.mark.parametrize(("rate", "why"), [(0, "a time that has been"), (5, "events happen now")])
+def test_a_start_in_the_future_or_with_a_rate_is_refused(rate: float, why: str) -> None:
+    clock = Clock()
+    start_us = int((clock.now_s + 3_600) * 1e6)
+    with pytest.raises(ConfigError, match=why):
+        run_simulation(
+            Settings(), "shop", count=1, rate=rate, start_us=start_us, to="-", clock=clock
+        )

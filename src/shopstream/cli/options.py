@@ -67,7 +67,15 @@ TargetKb = Annotated[
     int,
     typer.Option(min=0, help="Pad each event to about so many KB; of a shop each order. 0: don't."),
 ]
-Seed = Annotated[int, typer.Option(help="The same seed makes the same events.")]
+Seed = Annotated[int, typer.Option(help="The same seed and --start make the same events.")]
+Start = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"],
+        help="When the first event happens (UTC); by default at the midnight two days ago, with"
+        " --rate now.",
+    ),
+]
 InvalidPercent = Annotated[
     float, typer.Option(min=0, max=100, help="How many of 100 events to spoil.")
 ]

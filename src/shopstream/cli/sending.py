@@ -1,5 +1,7 @@
 """Commands that append events: simulated, loaded, replayed."""
 
+from datetime import UTC
+
 import typer
 
 from shopstream.cli.app import app
@@ -20,6 +22,7 @@ from shopstream.cli.options import (
     Seed,
     SetFields,
     SimulatedKind,
+    Start,
     SupervisedBy,
     TargetKb,
     To,
@@ -41,6 +44,7 @@ def simulate(
     batch_size: BatchSize = 500,
     target_kb: TargetKb = 0,
     seed: Seed = 1,
+    start: Start = None,
     invalid_percent: InvalidPercent = 0,
     to: To = None,
     write_key: WriteKey = "",
@@ -58,13 +62,14 @@ def simulate(
 
     \b
     Examples:
-      $ shopstream simulate shop --count 5000 --seed 7
+      $ shopstream simulate shop --count 5000 --seed 7 --start 2026-03-01
       $ shopstream simulate orders --count 26000 --target-kb 200 --to orders.ndjson
       $ shopstream simulate orders --rate 50 --to http://localhost:8080
       $ shopstream simulate shop --count 5000 --engine aws
       $ shopstream simulate orders --count 26000 --batch-size 10 --target-kb 200 \\
           --rate 0 --to sqs://shopstream-orders.fifo
     """
+    from shopstream.domain.failures import micros
     from shopstream.simulator import SimulationReport, run_simulation
     from shopstream.stages import ensure_configured, settle
 
@@ -83,6 +88,7 @@ def simulate(
                 batch_size=batch_size,
                 target_kb=target_kb,
                 seed=seed,
+                start_us=None if start is None else micros(start.replace(tzinfo=UTC)),
                 invalid_percent=invalid_percent,
                 to=to,
                 write_key=write_key,

@@ -22,6 +22,10 @@ _NO_FILE = re.compile("[A-Za-z][A-Za-z0-9+.-]+:")
 """How URLs and ARNs begin, and Windows' `C:` doesn't."""
 DAY_US = 86_400_000_000
 DAY_S = 86_400
+DAY_EVENTS_MIN = 1_000
+"""Fewer events come as on a day with so many: what only follows from visits would else be spread
+over more days than have passed.
+"""
 FLUSH_S = 0.1
 """With a rate, events wait for their batch no longer than this."""
 
@@ -86,14 +90,18 @@ def run_simulation(
     `to` is a collector's URL, a file, `-` (standard output), or on AWS `kinesis://STREAM`,
     `sqs://QUEUE`, `firehose://STREAM` or `s3://BUCKET/PREFIX`; None is the engine's log. With a
     `rate` (events a second) events happen now; without one they are a day's of two days ago,
-    from `start_us` or a midnight on, as fast as they are taken. With a rate the shop may have been
-    open for `open_for_s` seconds before, so that some are paying already when it begins.
+    from `start_us` or a midnight on, as fast as they are taken: none in the future, unless they
+    start less than two days ago. With a rate the shop may have been open for `open_for_s` seconds
+    before, so that some are paying already when it begins.
 
     Raises ConfigError for arguments that make no sense, SourceError when the destination doesn't
     take the events, and for a data directory what `open_feed` and `Feed.append` raise.
     """
     _ensure_sensible(kind, count, rate, batch_size, invalid_percent)
     now_us = int(clock() * 1e6)
+    if start_us is not None and (rate or start_us > now_us):
+        why = "with --rate events happen now" if rate else "wanted a time that has been"
+        raise ConfigError(f"--start: {why}")
     if start_us is None:
         start_us = now_us if rate else (now_us // DAY_US - 2) * DAY_US
     events = simulate(
@@ -103,7 +111,7 @@ def run_simulation(
         start_us=start_us - int(open_for_s * 1e6),
         skip=int(open_for_s * rate),
         invalid_percent=invalid_percent,
-        per_s=rate or (count or 1_000_000) / DAY_S,
+        per_s=rate or max(count or 1_000_000, DAY_EVENTS_MIN) / DAY_S,
         live=bool(rate),
         target_kb=target_kb,
     )
