@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from shopstream.collector.splitting import Split
 from shopstream.domain.canonical import settle
 from shopstream.domain.dialects import Unreadable, read_ga4, read_segment
 from shopstream.domain.failures import Limits
@@ -25,19 +26,14 @@ class Judge:
         )
         self._by_line = settings.on_bad_line == "quarantine_line"
 
-    def verdicts(
-        self,
-        topic: str,
-        dialect: str,
-        events: Sequence[bytes],
-        rejections: Sequence[Rejection],
-        received_us: int,
-    ) -> bytes:
-        """JSON: a result for each event (its canonical form, or all that is wrong), and how many
-        are valid. Items that could not be taken apart come last.
+    def verdicts(self, topic: str, dialect: str, found: Split, received_us: int) -> bytes:
+        """JSON: a result for each item of a body in its order (its canonical form, or all that is
+        wrong), and how many are valid.
         """
-        results = [self._verdict(topic, dialect, raw, received_us) for raw in events]
-        results += [_invalid(r.failures) for r in rejections]
+        verdicts = [self._verdict(topic, dialect, raw, received_us) for raw in found.events]
+        for place, rejection in zip(found.places, found.rejections, strict=True):
+            verdicts.insert(place, _invalid(rejection.failures))
+        results = [{"index": n, **verdict} for n, verdict in enumerate(verdicts)]
         valid = sum(result["valid"] for result in results)
         return _encode({"valid": valid, "invalid": len(results) - valid, "results": results})
 

@@ -326,6 +326,7 @@ _ANSWERS: Spec = {
             "items": {
                 "type": "object",
                 "properties": {
+                    "index": {**_COUNT, "description": "The event's place in the body, from 0."},
                     "valid": {"type": "boolean"},
                     "events": {"type": "array", "items": {"type": "object"}},
                     "failures": {

@@ -26,6 +26,7 @@ from shopstream.collector.judge import Judge
 from shopstream.collector.lookups import Lookups
 from shopstream.collector.openapi import Spec, openapi
 from shopstream.collector.refusal import ClientGone, Refusal
+from shopstream.domain.failures import shown
 from shopstream.events import TOPICS
 from shopstream.settings import Settings
 
@@ -127,9 +128,7 @@ class Pages:
         except splitting.Unreadable as e:
             raise Refusal(400, e.rejection.reason, str(e)) from None
         self._access.spend(key, len(found.events))
-        verdicts = await asyncio.to_thread(
-            self._judge.verdicts, topic, dialect, found.events, found.rejections, now_us()
-        )
+        verdicts = await asyncio.to_thread(self._judge.verdicts, topic, dialect, found, now_us())
         return _json(verdicts)
 
     async def offers(self, request: Request) -> Response:
@@ -159,7 +158,8 @@ def _limit(request: Request, default: int, most: int) -> int:
     text = request.query_params.get("limit", str(default))
     if text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= most:
         return int(text)
-    raise Refusal(400, "query", f"limit is a number from 1 to {most}")
+    wanted = f"limit is a number from 1 to {most}"
+    raise Refusal(400, "query", f"{wanted}, not {shown(text.encode(), 40)}")
 
 
 def _json(body: bytes, status: int = 200) -> Response:

@@ -5,7 +5,7 @@ by item, so that a broken or oversized item doesn't spoil the good ones beside i
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -26,10 +26,13 @@ _decode_array = msgspec.json.Decoder(list[Raw]).decode
 
 
 class Split(NamedTuple):
-    """What a body holds: the events' bytes untouched, and what could not be taken apart."""
+    """What a body holds: the events' bytes untouched, and what could not be taken apart; of each
+    rejection its place among all, from 0.
+    """
 
     events: list[bytes]
     rejections: list[Rejection]
+    places: Sequence[int] = ()
 
 
 class Limits(NamedTuple):
@@ -114,19 +117,22 @@ def _judge(topic: str, body: bytes, items: list[bytes], limits: Limits) -> Split
         raise TooMany
     events: list[bytes] = []
     rejections: list[Rejection] = []
+    places: list[int] = []
     whole = 0
-    for item in items:
+    for n, item in enumerate(items):
         if item[:1] != b"{" or not _well_formed(item):
             rejections.append(_rejection(topic, item))
+            places.append(n)
             continue
         whole += 1
         if len(item) > limits.event_bytes_max:
             rejections.append(_too_large(topic, item, limits))
+            places.append(n)
         else:
             events.append(item)
     if not whole:
         raise Unreadable(_rejection(topic, body))
-    return Split(events, rejections)
+    return Split(events, rejections, places)
 
 
 def _well_formed(item: bytes) -> bool:

@@ -225,6 +225,17 @@ def test_a_bad_event_is_judged_with_all_its_failures(collector: Any) -> None:
     assert (broken.json()["valid"], broken.json()["invalid"]) == (1, 1)
 
 
+@pytest.mark.parametrize("between", [b"\n", b","])
+def test_verdicts_are_in_the_order_of_what_was_sent(collector: Any, between: bytes) -> None:
+    good = msgspec.json.encode(EXAMPLES["clicks"])
+    items = between.join([b'{"user_id"}', b"{}", good, b"7", good])
+    body = items if between == b"\n" else b"[" + items + b"]"
+    results = collector.post("/v1/validate/clicks", body).json()["results"]
+    assert [r["index"] for r in results] == [0, 1, 2, 3, 4]
+    assert [r["valid"] for r in results] == [False, False, True, False, True]
+    assert [len(r["failures"]) for r in results if not r["valid"]] == [1, 3, 1]
+
+
 def test_a_bad_line_of_an_order_is_told_where_lines_are_judged_one_by_one(
     start_collector: Any,
 ) -> None:
