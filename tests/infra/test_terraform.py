@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.infra.emulator import clean_environment
-from tests.infra.terraform import PROGRAM, ROOT, find_plugins
+from tests.infra.planned import planned
+from tests.infra.terraform import PROGRAM, ROOT, TerraformFailed, find_plugins
 
 from shopstream.packaging import glue_libraries
 
@@ -82,6 +83,76 @@ def test_every_variable_is_described_and_validated(folder: Path) -> None:
         assert checked, f"{folder.name}: variable {name}"
     for name, block in blocks(folder / "outputs.tf", "output"):
         assert "\n  description = " in block, f"{folder.name}: output {name}"
+
+
+WRONG = {
+    "prefix": "Shop_1",
+    "region": "Frankfurt",
+    "tags": {"aws:owner": "us"},
+    "clicks": "kafka",
+    "builds": "dbt",
+    "build_schedule": "hourly",
+    "reserved_concurrency": {"Nobody": 1},
+    "queue_concurrency": {"clicks": 1},
+    "crawler_schedule": "rate(1 day)",
+    "reader_roles": ["service-role/quicksight"],
+    "reader_groups": ["all analysts"],
+    "dashboards": True,  # for nobody
+    "dashboard_principals": ["ana"],
+    "lambda_zip": "functions.tar",
+    "runtime": "python3.9",
+    "architecture": "arm",
+    "settings": {"engine": "local"},
+    "rules_file": "no/such/rules.toml",
+    "log_retention_days": 2,
+    "requests_per_s_max": 0,
+    "requests_per_ip_max": 1,
+    "glue_script": "job.scala",
+    "glue_package": "job.tar",
+    "glue_python_modules": ["msgspec"],
+    "glue_worker_type": "G.3X",
+    "glue_workers": 1,
+    "glue_timeout_minutes": 0,
+    "alert_emails": ["somebody"],
+    "alert_queues": {"office": {"arn": "office"}},
+    "alarm_emails": ["somebody"],
+    "budget_usd": -1,
+    "lake_buffer_s": 901,
+    "bronze_infrequent_after_days": 29,
+    "bronze_glacier_after_days": 30,
+    "results_expire_after_days": 0,
+    "first_day": "yesterday",
+    "scan_gib_max": 0,
+}
+"""A value of each variable of the root that its validation is there for."""
+ON_OTHERS = {"dashboards", "build_schedule", "bronze_glacier_after_days"}
+"""Judged only where the variable that they depend on is right."""
+
+
+def test_wrong_values_are_refused_before_anything_is_planned(copy: Path) -> None:
+    checked = {name for name, b in blocks(ROOT / "variables.tf", "variable") if "validation {" in b}
+    assert checked == WRONG.keys()
+    names = sorted(WRONG.keys() - ON_OTHERS)
+    given = "".join(f"    {name} = {json.dumps(WRONG[name])}\n" for name in names)
+    expected = ", ".join(f"var.{name}" for name in names)
+    (copy / "tests").mkdir()
+    (copy / "tests" / "refused.tftest.hcl").write_text(
+        'mock_provider "aws" {}\nrun "it" {\n  command = plan\n'
+        f"  variables {{\n{given}  }}\n  expect_failures = [{expected}]\n}}\n",
+        "utf-8",
+    )
+    init(copy)
+    done = run(copy, "test", "-no-color")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_values_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "l.zip").touch()
+    given = {name: WRONG[name] for name in ON_OTHERS} | {"lambda_zip": str(tmp_path / "l.zip")}
+    with pytest.raises(TerraformFailed) as refused:
+        planned("starter", tmp_path / "terraform", given)
+    for name in ON_OTHERS:
+        assert f"{name}: " in str(refused.value)
 
 
 def blocks(file: Path, kind: str) -> list[tuple[str, str]]:
