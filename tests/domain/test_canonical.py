@@ -60,6 +60,9 @@ def test_times_are_utc_and_unknown_fields_are_under_extra() -> None:
 def test_unknown_fields_join_the_extra_that_was_sent() -> None:
     found = click(extra={"a": 1}, b=2)
     assert json.loads(encode(found))["extra"] == {"a": 1, "b": 2}
+    clashing = click(extra={"a": 1, "c": 3}, a=2)
+    kept = json.loads(encode(clashing))["extra"]
+    assert kept == {"extra": {"a": 1, "c": 3}, "a": 2}, "nothing that was sent is lost"
 
 
 def test_lines_of_an_order_keep_their_unknown_fields() -> None:

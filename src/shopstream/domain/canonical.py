@@ -67,7 +67,8 @@ def _settle_fields(part: Any, fields: dict[str, Raw]) -> None:
     known = _KNOWN[kind]
     unknown = {name: _kept(value) for name, value in fields.items() if name not in known}
     if unknown:
-        part.extra = (part.extra or {}) | unknown
+        sent: dict[str, Any] = part.extra or {}
+        part.extra = ({"extra": sent} if sent.keys() & unknown.keys() else sent) | unknown
     for name in _AMOUNTS[kind]:
         amount: Decimal | None = getattr(part, name)
         if amount is not None:
