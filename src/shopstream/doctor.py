@@ -285,7 +285,8 @@ def _rules(settings: Settings) -> Findings:
     try:
         load_rules(path)
     except ConfigError as e:
-        yield Finding("error", str(e), "See docs/rules.md and `shopstream rules check`.")
+        for fault in str(e).splitlines():
+            yield Finding("error", fault, "See docs/rules.md and `shopstream rules check`.")
     else:
         yield Finding("ok", f"rules: {path if path.exists() else 'the defaults'}")
 

@@ -224,7 +224,7 @@ def _written(keys: list[Key]) -> bytes:
 
 @contextmanager
 def _locked(data_dir: Path) -> Iterator[None]:
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (data_dir / "keys.lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

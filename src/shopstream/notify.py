@@ -43,6 +43,7 @@ class AlertStatus(Struct):
     alert_id: str
     kind: str
     subject: str
+    body: str
     at: str
     receiver: str
     state: str
@@ -58,6 +59,7 @@ def list_alerts(settings: Settings, state: str | None, *, limit: int) -> list[Al
             alert_id=row.alert.alert_id,
             kind=row.alert.kind,
             subject=row.alert.subject,
+            body=row.alert.body,
             at=f"{row.alert.at:%Y-%m-%dT%H:%M:%SZ}",
             receiver=redact(row.receiver) if row.receiver else "",
             state=row.state,

@@ -88,7 +88,7 @@ def test_an_alert_says_who_how_much_and_why() -> None:
     found = alert_for("1234.50")
     assert found is not None
     assert found.subject == "Order o1 of 1234.50 EUR"
-    assert found.body == "Order o1 of a guest: 1234.50 EUR in 1 lines, above 1000."
+    assert found.body == "Order o1 of a guest: 1234.50 EUR in 1 line, above 1000."
     assert (found.kind, found.at, found.historical) == ("large_order", AT, False)
 
 

@@ -147,7 +147,9 @@ def test_an_offer_gives_one_thing_for_a_time(offer: str, fault: str) -> None:
 
 
 def test_names_are_unique_and_plain() -> None:
-    assert faults(MINIMAL + MINIMAL) == ["rules.toml: a: name: 'a' is taken by an earlier rule"]
+    taken = "rules.toml: a: name: 'a' is taken by an earlier rule"
+    assert faults(MINIMAL + MINIMAL) == [taken]
+    assert taken in faults(MINIMAL.replace("on =", "un =") + MINIMAL), "also beside other faults"
     assert faults(MINIMAL.replace('"a"', '"A b"'))[0].startswith("rules.toml: A b: name: 'A b' is")
 
 

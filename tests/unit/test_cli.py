@@ -148,6 +148,45 @@ def test_a_key_is_made_listed_without_its_hash_and_revoked(tmp_path: Path) -> No
     assert listed["revoked_at"]
 
 
+def test_a_read_key_takes_no_topics(tmp_path: Path) -> None:
+    run = shopstream(
+        "keys", "add", "--read", "--topics", "clicks", "--data-dir", str(tmp_path / "shop")
+    )
+    assert run.returncode == 2
+    assert "a read key has none" in run.stderr
+
+
+def test_only_its_owner_reads_a_data_directory(tmp_path: Path) -> None:
+    for made, words in (("keys", ["keys", "add"]), ("log", ["simulate", "stock", "--count", "1"])):
+        folder = tmp_path / made
+        assert shopstream(*words, "--data-dir", str(folder)).returncode == 0
+        assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_rules_are_shown_as_a_file_declares_them(tmp_path: Path) -> None:
+    declared = {
+        "name": "a",
+        "version": 1,
+        "on": ["add_to_cart"],
+        "count": 1,
+        "same": "cart",
+        "idle": "90s",
+        "without": ["purchase"],
+        "who": {"device_type": ["mobile"], "consent": "marketing"},
+        "offer": {"percent": "5", "expires": "36h"},
+        "cooldown": "7d",
+    }
+    rules = tmp_path / "mine.toml"
+    rules.write_text(
+        '[[rule]]\nname = "a"\non = ["add_to_cart"]\nsame = "cart"\nidle = "90s"\n'
+        'without = ["purchase"]\nwho = { device_type = ["mobile"], consent = "marketing" }\n'
+        'offer = { percent = 5, expires = "36h" }\ncooldown = "7d"\n'
+    )
+    (shown,) = json.loads(shopstream("rules", "check", str(rules), "--format", "json").stdout)
+    assert shown | declared == shown
+    assert set(shown) - set(declared) <= {"holdout"}
+
+
 def test_a_bad_rules_file_is_named_with_rule_and_key(tmp_path: Path) -> None:
     rules = tmp_path / "mine.toml"
     rules.write_text(

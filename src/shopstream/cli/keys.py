@@ -17,6 +17,8 @@ from shopstream.cli.options import (
 )
 from shopstream.cli.printing import say, settings_of, show
 from shopstream.cli.tables import as_rows
+from shopstream.errors import ConfigError
+from shopstream.events import TOPICS
 
 if TYPE_CHECKING:
     from shopstream.keys import Place
@@ -36,7 +38,7 @@ def keys() -> None:
 @keys_app.command("add")
 def keys_add(
     name: KeyName = "",
-    topics: KeyTopics = "clicks,orders,carts,stock",
+    topics: KeyTopics = None,
     read: ReadKey = False,
     data_dir: DataDir = None,
     engine: EngineName = None,
@@ -46,16 +48,19 @@ def keys_add(
     \b
     Examples:
       $ shopstream keys add --name web --topics clicks,carts
+      $ shopstream keys add --name segment --topics clicks,orders
       $ shopstream keys add --name crm --read
       $ shopstream keys add --name web --topics clicks,carts --engine aws
     """
     from shopstream.keys import add_key
 
+    if read and topics is not None:
+        raise ConfigError("--topics: a read key has none; it may look up everything")
     key, secret = add_key(
         _place(data_dir, engine),
         kind="read" if read else "write",
         now=datetime.now(UTC),
-        topics=topics_in(topics),
+        topics=TOPICS if topics is None else topics_in(topics),
         name=name,
     )
     say(f"key {key.id}; keep what follows, it is shown this once:")

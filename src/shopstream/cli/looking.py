@@ -70,11 +70,13 @@ def rules_check(
       $ shopstream rules check
       $ shopstream rules check new-rules.toml
     """
+    from shopstream.domain.rules import as_declared
     from shopstream.rules_file import load_rules
 
     if file is not None and not file.exists():
         raise ConfigError(f"{file}: there is no such file")
-    show(load_rules(file or settings_of(data_dir).rules_path).rules, format, rule_rows)
+    found = load_rules(file or settings_of(data_dir).rules_path).rules
+    show([as_declared(rule) for rule in found], format, lambda _: rule_rows(found))
 
 
 @rules_app.command("explain")

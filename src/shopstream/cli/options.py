@@ -114,7 +114,13 @@ SetFields = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
 
 KeyName = Annotated[str, typer.Option("--name", help="What you call it, such as its sender.")]
-KeyTopics = Annotated[str, typer.Option(help="Topics it may write, comma-separated.")]
+KeyTopics = Annotated[
+    str | None,
+    typer.Option(
+        help="Topics it may write, comma-separated, by default all. Segment's SDKs need clicks"
+        " and orders."
+    ),
+]
 ReadKey = Annotated[bool, typer.Option("--read", help="A read key, for look-ups, instead.")]
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, from `keys list`.")]
 

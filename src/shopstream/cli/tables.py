@@ -183,7 +183,7 @@ def _state(offer: "Offer") -> str:
 
 
 def rule_rows(rules: Iterable["Rule"]) -> list[dict[str, Any]]:
-    """Offer rules as sentences, one row a rule; the JSON has every key."""
+    """Offer rules as sentences, one row a rule; the JSON has every key as a file has it."""
     return [
         {
             "name": rule.name,

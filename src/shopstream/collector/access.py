@@ -99,10 +99,11 @@ class Access:
 
     def bind(self, key: Key | None, topics: Iterable[str]) -> None:
         """Raises Refusal 403 for a topic that the key isn't bound to."""
-        if key is not None:
-            for topic in topics:
-                if topic not in key.topics:
-                    raise Refusal(403, "forbidden", f"this key is not bound to the topic {topic}")
+        wanted = list(topics)
+        for topic in wanted:
+            if key is not None and topic not in key.topics:
+                both = f"; here it must be to {' and '.join(wanted)}" * (len(wanted) > 1)
+                raise Refusal(403, "forbidden", f"this key is not bound to the topic {topic}{both}")
 
     def spend(self, key: Key | None, events: int) -> None:
         """Raises Refusal 429 when the key sends more than its rate."""

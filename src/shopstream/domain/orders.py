@@ -46,7 +46,7 @@ def large_order(
         kind="large_order",
         subject=f"Order {order.order_id} of {amount:f} {order.currency}",
         body=f"Order {order.order_id} of {who}: {amount:f} {order.currency} in"
-        f" {len(order.lines)} lines, above {limit:f}.",
+        f" {len(order.lines)} {'line' if len(order.lines) == 1 else 'lines'}, above {limit:f}.",
         at=order.timestamp,
         historical=historical,
         data={"order_id": order.order_id, "amount": str(amount), "currency": order.currency},

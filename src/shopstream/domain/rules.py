@@ -1,20 +1,23 @@
 """The offer rules a user declares in TOML: parsed, checked, and documented from one description."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
+from shopstream.domain.durations import show_us
 from shopstream.domain.offers import RuleSet
 from shopstream.domain.rule import CART_ACTIVITY, Gift, Rule, Who
 from shopstream.domain.rule_keys import OFFER_KEYS, REQUIRED, RULE_KEYS, WHO_KEYS, Key
 from shopstream.errors import ConfigError
 
-__all__ = ["RuleSet", "parse_rules", "rules_reference"]
+__all__ = ["RuleSet", "as_declared", "parse_rules", "rules_reference"]
 
 RULES_MAX = 200
 
@@ -50,10 +53,13 @@ def parse_rules(text: str, file: str) -> RuleSet:
     if len(declared) > RULES_MAX:
         problems.add("", "rule", f"{len(declared)} rules are more than {RULES_MAX}")
     rules: list[Rule] = []
+    names: list[str] = []
     for number, table in enumerate(declared, 1):
+        name = table.get("name")
+        if isinstance(name, str) and name in names:
+            problems.add(name, "name", f"{name!r} is taken by an earlier rule")
+        names.append(name if isinstance(name, str) else "")
         if (rule := _read_rule(table, number, problems)) is not None:
-            if any(rule.name == other.name for other in rules):
-                problems.add(rule.name, "name", f"{rule.name!r} is taken by an earlier rule")
             rules.append(rule)
     if problems.lines:
         raise ConfigError("\n".join(problems.lines))
@@ -124,6 +130,34 @@ def _clashes(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "offer.currency", "missing; `amount` needs one, such as EUR"
         if gift.amount is None and gift.currency is not None:
             yield "offer.currency", "goes with `amount` only"
+
+
+def as_declared(rule: Rule) -> dict[str, Any]:
+    """A rule as a file declares it: the same names, durations as they are written; what is left out
+    is absent.
+    """
+    return _declared(rule, RULE_KEYS)
+
+
+def _declared(part: Struct, keys: tuple[Key, ...]) -> dict[str, Any]:
+    found = {key.name: getattr(part, key.field or key.name) for key in keys}
+    written: dict[str, Any] = {
+        name: duration(value) if (duration := _DURATIONS.get(name)) else value
+        for name, value in found.items()
+        if value not in (None, ())
+    }
+    for name, inner in (("who", WHO_KEYS), ("offer", OFFER_KEYS)):
+        if name in written:
+            written[name] = _declared(written[name], inner)
+    return {name: value for name, value in written.items() if value != {}}
+
+
+_DURATIONS: dict[str, Callable[[Any], str]] = {
+    "within": show_us,
+    "idle": show_us,
+    "cooldown": show_us,
+    "expires": lambda value: show_us(value // timedelta(microseconds=1)),
+}
 
 
 def _suggest(name: str, known: list[str], otherwise: str) -> str:

@@ -74,9 +74,13 @@ def open_data_dir(root: Path) -> DataDir:
 
 
 def _create(root: Path, shards: int) -> None:
+    fresh = not root.exists()
     try:
         for folder in (root, root / "log", root / "tables", root / "archive", root / "run"):
             make_folder(folder)
+        if fresh:
+            # What visitors did and bought is personal.
+            root.chmod(0o700)
         unfinished = root / f".meta.{os.getpid()}.tmp"
         with unfinished.open("w", encoding="utf-8") as file:
             json.dump({"version": VERSION, "shards": shards}, file)
