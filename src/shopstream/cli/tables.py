@@ -140,7 +140,7 @@ def rejection_rows(rejections: Rows) -> list[dict[str, Any]]:
     return [
         {
             "id": r["id"],
-            "at": r["at"],
+            "at": r["at"].replace("T", " ").removesuffix("Z"),
             "topic": r["topic"],
             "reason": r["reason"],
             "message": _cut(r["message"]),
