@@ -11,6 +11,7 @@ from msgspec import structs
 from tests.lake.real_lake import RealLake, click, offer, order
 
 import shopstream.lake.build as build_module
+from shopstream.errors import ConfigError
 from shopstream.lake.build import build
 from shopstream.lake.model import load_models, load_sources
 from shopstream.lake.rebuild import rebuild
@@ -149,6 +150,35 @@ def unread(lake: RealLake) -> list[str]:
     report = verify(lake.engine, Processed({}, []))
     assert report is not None
     return [found for found in report.differences if "archive" in found]
+
+
+def test_offers_that_the_archive_has_no_more_are_not_given_up_unasked(lake: RealLake) -> None:
+    folder = put_offer(lake, 0, time.time())
+    put_offer(lake, 1, time.time())
+    lake.build()
+    min(folder.iterdir()).unlink()
+    with pytest.raises(ConfigError, match=r"has 2 offers and the archive only 1 .*archive_ttl"):
+        rebuild(lake.settings, "silver_offers")
+    assert len(lake.rows("silver_offers")) == 2
+    rebuild(lake.settings, "gold_offer_performance")
+    assert len(lake.rows("silver_offers")) == 2
+    rebuild(lake.settings, "silver_offers", anyway=True)
+    assert [row["offer_id"] for row in lake.rows("silver_offers")] == ["o1"]
+
+
+def test_days_that_bronze_has_no_more_are_not_given_up_unasked(lake: RealLake) -> None:
+    lake.put([(50, "clicks", click("d", 17))])
+    lake.build()
+    rows = lake.rows("silver_clicks")
+    with lake.engine.write_landed() as landed:
+        names = landed.expire("2025-11-21T11")
+        landed.forget(names)
+    assert names
+    lake.put([(51, "clicks", click("e", 18))])
+    lake.build()
+    with pytest.raises(ConfigError, match=r"has 2 days, the first 2025-11-17, of which bronze"):
+        rebuild(lake.settings, "silver_clicks")
+    assert len(lake.rows("silver_clicks")) == len(rows) + 1
 
 
 def test_a_build_clears_away_what_builds_left_and_nothing_of_a_check(lake: RealLake) -> None:

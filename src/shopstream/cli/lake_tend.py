@@ -39,13 +39,15 @@ def lake_maintain(data_dir: DataDir = None) -> None:
 def lake_rebuild(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="The table's name.")],
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Also where bronze expires: older rows are lost then.")
+        bool,
+        typer.Option("--anyway", help="Also where its source expired: older rows are lost then."),
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Build a table, and all that is made of it, anew from bronze.
 
-    Files that were damaged are put aside below lake/damaged. Exits 1 when a table
+    Files that were damaged are put aside below lake/damaged. What bronze or the
+    archive of offers doesn't have any more is not given up without --anyway. Exits 1 when a table
     failed its tests: readers still see what was there before.
 
     \b

@@ -1,17 +1,22 @@
 """Make a table anew from bronze, and put its damaged files aside."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from pathlib import Path
 
+import duckdb
 from msgspec import Struct
 
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import ConfigError, DataDirError
+from shopstream.lake.bind import day_of, source_sql
 from shopstream.lake.build import build
-from shopstream.lake.current import read_current, sync_path
+from shopstream.lake.current import TableNow, read_current, sync_path
 from shopstream.lake.files import damaged
-from shopstream.lake.model import load_models
-from shopstream.lake.plan import Step, Wanted
+from shopstream.lake.inputs import Inputs, New
+from shopstream.lake.model import Source, load_models, load_sources
+from shopstream.lake.plan import Step, Wanted, selected
 from shopstream.lake.report import BuildReport
 from shopstream.settings import Settings
 
@@ -19,7 +24,7 @@ DAMAGED = "damaged"
 
 
 class Rebuilt(Struct):
-    """What `rebuild` did. `isolated` are the damaged files, now below `lake/damaged/`."""
+    """What `rebuild` did. `isolated` are the damaged files, as they are called in `lake/` now."""
 
     isolated: list[str]
     build: BuildReport
@@ -35,9 +40,9 @@ def rebuild(
     """Build `table` and all that is made of it from bronze alone, and publish that.
 
     Files of the tables that were not what had been written, or not there, are put aside once
-    nothing is made of them. Raises ConfigError for an unknown table, and where `bronze_ttl` has
-    bronze expire (what was made of it can't be made again) unless `anyway`; Busy when a build goes
-    on; DataDirError when the lake can't be used.
+    nothing is made of them. Raises ConfigError for an unknown table, and where bronze or the
+    archive of offers expires, or no longer has what is in the tables (it can't be made again),
+    unless `anyway`; Busy when a build goes on; DataDirError when the lake can't be used.
     """
     models = load_models()
     if table not in models:
@@ -50,13 +55,56 @@ def rebuild(
             " with --anyway it is built from what bronze there is"
         )
     engine = open_engine(settings, create=False)
+    if not anyway:
+        _refuse_to_lose(engine, selected(models, [f"{table}+"]))
     before = _damaged(engine)
     report = build(settings, Wanted(full=True, select=(f"{table}+",), alone=True), on_step=on_step)
     shown = {file for now in read_current(engine.dir.root).tables.values() for file in now.files}
-    aside = [name for name in before if name not in shown]
-    for name in aside:
-        _isolate(engine.dir.root / "lake", name)
+    lake = engine.dir.root / "lake"
+    aside = [
+        _isolate(lake, name) for name in before if name not in shown and (lake / name).exists()
+    ]
     return Rebuilt(isolated=aside, build=report)
+
+
+def _refuse_to_lose(engine: Engine, names: Collection[str]) -> None:
+    """Raises ConfigError when one of these tables holds what its source doesn't have any more."""
+    try:
+        current = read_current(engine.dir.root)
+    except DataDirError:
+        return
+    models, sources = load_models(), load_sources()
+    with closing(Inputs(engine, time.time_ns() // 1_000)) as inputs:
+        for name in sorted(names):
+            now = current.tables.get(name)
+            for read in models[name].reads:
+                if now is not None and (source := sources.get(read)):
+                    _refuse(name, now, source, inputs.new(source, "", again=True))
+
+
+def _refuse(name: str, now: TableNow, source: Source, held: New) -> None:
+    if source.archive:
+        there = _offers_of(source, held.files)
+        if there < now.rows:
+            raise ConfigError(
+                f"{name} has {now.rows:,} offers and the archive only {there:,} of them"
+                " (setting archive_ttl): the others can't be built again; with --anyway they are"
+                " given up"
+            )
+    elif source.topic:
+        days = {day for file in now.files if (day := day_of(Path(file)))}
+        if lost := sorted(days - held.days):
+            raise ConfigError(
+                f"{name} has {len(lost):,} days, the first {lost[0]}, of which bronze has nothing"
+                " any more: they can't be built again; with --anyway they are given up"
+            )
+
+
+def _offers_of(source: Source, files: Sequence[Path]) -> int:
+    with duckdb.connect() as con:
+        found = con.execute(f"SELECT count(DISTINCT offer_id) FROM ({source_sql(source, files)})")
+        row = found.fetchone()
+    return int(row[0]) if row else 0
 
 
 def _damaged(engine: Engine) -> list[str]:
@@ -70,11 +118,13 @@ def _damaged(engine: Engine) -> list[str]:
     return damaged(engine.dir.root / "lake", names, recorded)
 
 
-def _isolate(lake: Path, name: str) -> None:
-    """Nobody reads it there, and it can still be looked at. It may be gone already."""
-    aside = lake / DAMAGED / Path(name).name
-    aside.parent.mkdir(exist_ok=True)
-    if (lake / name).exists():
-        (lake / name).replace(aside)
-        for folder in (aside.parent, (lake / name).parent):
-            sync_path(folder)
+def _isolate(lake: Path, name: str) -> str:
+    """Its name now: nobody reads it there, and it can still be looked at. All data files of a build
+    are called alike, so it keeps its folders.
+    """
+    aside = lake / DAMAGED / name
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    (lake / name).replace(aside)
+    for folder in (aside.parent, (lake / name).parent):
+        sync_path(folder)
+    return f"{DAMAGED}/{name}"
