@@ -242,6 +242,44 @@ def test_a_rebuild_takes_what_bronze_has_from_there_and_keeps_what_it_has_forgot
     assert sales(place)["2025-11-20"] == 8
 
 
+def test_what_happened_around_midnight_counts_once_whichever_hour_is_built_first(
+    place: Deployment,
+) -> None:
+    """A click that is sent again takes the place of its copy on the next day, and an order that of
+    its purchase click of the day before.
+    """
+    whole = compile_lake()
+    names = ("silver_clicks", "silver_order_lines", "gold_product_performance")
+    models = {name: model for name, model in whole.models.items() if name in names}
+    builder = Builder(place, CompiledLake(models=models, sources=whole.sources))
+    place.land("clicks", HOURS[0], "a", [bought(2, "2025-11-21T00:00:01Z")])
+    place.land("orders", HOURS[0], "a", [order(3, "o0", "2025-11-01")])
+    builder.build()
+    assert purchases(place) == {"2025-11-01": 1, "2025-11-21": 1}
+    place.land("clicks", HOURS[1], "b", [bought(1, "2025-11-20T23:59:59Z")])
+    builder.build()
+    assert purchases(place) == {"2025-11-01": 1, "2025-11-20": 1}
+    place.land("orders", HOURS[1], "b", [order(4, "o1", "2025-11-21")])
+    assert [b.failures for b in builder.build().report.tables if b.failures] == []
+    assert purchases(place) == {"2025-11-01": 1, "2025-11-20": 0, "2025-11-21": 1}
+
+
+def bought(position: int, at: str) -> bytes:
+    """A line of bronze: the purchase click of order o1."""
+    click = {"user_id": "c1", "event_id": "e1", "event_type": "purchase", "timestamp": at}
+    place = {"position": position, "n": 0, "received_at": "2025-11-21T10:00:00Z", "source": "http"}
+    return msgspec.json.encode(click | place | {"product_id": "kettle", "order_id": "o1"})
+
+
+def purchases(place: Deployment) -> dict[str, int]:
+    """How often anything was bought, by day."""
+    rows = place.trino.run(
+        "SELECT CAST(day AS VARCHAR) AS day, SUM(purchases) AS purchases"
+        f" FROM iceberg.{place.database}.gold_product_performance GROUP BY day"
+    )
+    return {row["day"]: row["purchases"] for row in rows}
+
+
 def test_two_builders_do_not_build_at_once(place: Deployment, few: CompiledLake) -> None:
     builder = Builder(place, few)
     place.memory.claim(builder.now_us(), builder.now_us() + 60_000_000)
