@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from tests.infra.drive import Drive
@@ -24,7 +25,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 ZIPPED = b"PK\x05\x06" + bytes(18)  # an empty archive
 TAKES_S_MAX = 3_600
 """Of a test, waiting for its stack included: on a busy machine that alone takes minutes."""
-_WANT_PLANS = {"test_checkov.py", "test_names.py", "test_plan.py"}
+_WANT_PLANS = {"test_checkov.py", "test_names.py", "test_plan.py", "test_spark_job.py"}
 _OF_PROFILE = re.compile(rf"\[(?:.*-)?({'|'.join(PROFILES)})(?:-.*)?\]$")
 _ORDER = {"test_parity": 0, "test_rights": 2, "test_removal": 3}
 """First what wants empty tables, last what looks back on the others; between them all others."""
@@ -156,25 +157,39 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In the order of `_ORDER`."""
+    """In the order of `_place`."""
     for item in items:
-        params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
-        if "profile" in params:
+        if _wants(item, "profile"):
             item.add_marker(pytest.mark.timeout(TAKES_S_MAX))
-    items.sort(key=lambda item: _ORDER.get(item.path.stem, 1))
+    items.sort(key=_place)
+
+
+def _wants(item: pytest.Item, fixture: str) -> bool:
+    return fixture in getattr(item, "fixturenames", ())
+
+
+def _place(item: pytest.Item) -> int:
+    """First what only has the stacks begun; then, while they are applied, what needs none."""
+    if _wants(item, "drive"):
+        return 2 + _ORDER.get(item.path.stem, 1)
+    return 0 if _wants(item, "profile") else 1
 
 
 class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Gives all tests of a profile, and all that want the plans, to one process each.
+    """Gives all tests of a profile, and all that want the plans, to one process each. Where there
+    are no more processes than profiles, each also has its share of what wants neither.
 
     By their names: xdist's own groups write into a node of pytest what pytest 9.2 no longer reads.
     """
 
     def _split_scope(self, nodeid: str) -> str:
+        few = self.numnodes <= len(PROFILES)
         if nodeid.partition("::")[0].rpartition("/")[2] in _WANT_PLANS:
-            return "plans"
+            return PROFILES[-1] if few else "plans"
         profile = _OF_PROFILE.search(nodeid)
-        return profile[1] if profile else nodeid
+        if profile:
+            return profile[1]
+        return PROFILES[crc32(nodeid.encode()) % len(PROFILES)] if few else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -40,7 +40,7 @@ def tables_named(drive: Drive, text: str) -> set[str]:
 def test_the_clock_has_every_table_made_of_what_has_landed(drive: Drive) -> None:
     user, models = somebody(), [MODELS[name] for name in BUILT[drive.stack.profile]]
     drive.post("clicks", *views(user))
-    drive.post("orders", order(user))
+    drive.post("orders", order(somebody("customer")))
     drive.settle()
     assert offers_of(drive, user)
     answer, asked = build(drive)
