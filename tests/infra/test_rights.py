@@ -48,7 +48,6 @@ OF_SOURCES = {
 OF_FAILURES = {
     "sqs:SendMessage failures",
     "s3:PutObject failures/aws/lambda/*",
-    "s3:ListBucket failures",
 }
 """By which Lambda keeps what it gave up: calls in the queue, records of streams in the bucket."""
 NOT_COME_TO: dict[str, tuple[str, ...]] = {
@@ -86,11 +85,6 @@ NOT_COME_TO: dict[str, tuple[str, ...]] = {
         "Ingestor s3:ListBucket lake",
         "OfferGenerator s3:ListBucket lake",
         "OrderProcessor s3:ListBucket lake",
-    ),
-    "Athena's guide of earlier years calls it mandatory, and some accounts may ask for it": (
-        "LakeBuilder glue:CreateDatabase catalog",
-        "LakeBuilder glue:CreateDatabase database/default",
-        "LakeBuilder glue:GetDatabase database/default",
     ),
     "an event or a timer at which the rules fail; tests/flows": (
         "CartWatcher dynamodb:GetItem table/Ledger",
