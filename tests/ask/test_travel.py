@@ -10,11 +10,13 @@ import pyarrow.parquet as parquet  # type: ignore[import-untyped]  # it ships no
 import pytest
 from tests.ask.published import box_of, publish, rows, settings_of
 from tests.ask.test_command import shopstream
+from tests.lake.real_lake import RealLake, click, stock
 
 from shopstream.ask.box import Box
-from shopstream.ask.tables import Published, published
+from shopstream.ask.tables import Published, describe, list_tables, published
 from shopstream.ask.travel import as_of, point_of
 from shopstream.errors import SqlError
+from shopstream.lake.build import build
 from shopstream.lake.catalog import open_catalog, open_table
 from shopstream.lake.model import load_models
 
@@ -77,6 +79,48 @@ def test_a_snapshot_that_is_not_there_has_those_named_that_are(history: History)
 def test_what_is_no_point_in_time_is_refused(text: str) -> None:
     with pytest.raises(SqlError, match="2026-11-21T12:00:00Z"):
         point_of(text)
+
+
+def test_a_time_within_a_build_gives_what_readers_saw_then(tmp_path: Path) -> None:
+    lake = RealLake(tmp_path / "data")
+    lake.arrive("clicks", click("a", 18))
+    lake.build()
+    lake.arrive("clicks", click("b", 18))
+    report = build(lake.settings, on_step=lambda *_: time.sleep(0.02))
+    assert report.failed == []
+    silver = lake.current.tables["silver_clicks"].built_at
+    gold = lake.current.tables["gold_traffic"].built_at
+    assert silver
+    assert gold
+    assert silver < gold
+    names = ["silver_clicks", "gold_traffic"]
+    query = "SELECT (SELECT count(*) FROM silver_clicks), (SELECT sum(events) FROM gold_traffic)"
+
+    def seen(at: datetime) -> list[tuple[int, ...]]:
+        was = as_of(published(lake.settings), at, names)
+        return rows(Box(lake.settings, was), query)
+
+    assert seen(silver + (gold - silver) / 2) == [(1, 1)]
+    assert seen(datetime.now(UTC)) == [(2, 2)]
+
+
+def test_a_table_that_was_not_published_keeps_the_time_of_its_rows(tmp_path: Path) -> None:
+    lake = RealLake(tmp_path / "data")
+    lake.arrive("clicks", click("a", 18))
+    lake.build()
+    before = {table.table: table.built_at for table in list_tables(lake.settings)}
+    lake.arrive("stock", stock("p", 3, 18))
+    lake.build()
+    after = {table.table: table.built_at for table in list_tables(lake.settings)}
+    assert (
+        after["silver_clicks"]
+        == before["silver_clicks"]
+        == describe(lake.settings, "silver_clicks").built_at
+    )
+    was, now = before["silver_stock"], after["silver_stock"]
+    assert was
+    assert now
+    assert was < now
 
 
 def test_the_command_asks_the_tables_of_then(history: History) -> None:

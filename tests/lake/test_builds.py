@@ -38,6 +38,16 @@ def test_builds_are_numbered_and_the_newest_are_kept(tmp_path: Path) -> None:
         assert len(builds.history(10_000)) <= BUILDS_KEPT + 1
 
 
+def test_what_readers_saw_at_a_time_is_what_the_last_build_then_had_left(tmp_path: Path) -> None:
+    with Builds(tmp_path) as builds:
+        assert builds.published_by(7) == 7
+        for kind, began, ended in (("build", 10, 20), ("maintain", 21, 25), ("build", 30, 40)):
+            builds.end(builds.begin(kind, began), ended)
+        builds.begin("build", 50)  # and was killed
+        found = {at: builds.published_by(at) for at in (5, 15, 20, 28, 35, 40, 60)}
+        assert found == {5: 5, 15: 10, 20: 20, 28: 20, 35: 20, 40: 40, 60: 40}
+
+
 def test_there_is_one_builder_and_anyone_may_read(tmp_path: Path) -> None:
     with pytest.raises(DataDirError, match="shopstream build"):
         Builds.reader(tmp_path)

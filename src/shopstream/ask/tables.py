@@ -19,7 +19,8 @@ LIVE_LAYER = "live"
 class Table(Struct):
     """A table as `shopstream tables` shows it, with the first sentence of what it is.
 
-    A live one, and one that was not built yet, has neither rows nor a snapshot.
+    `built_at` is when its rows were published, be it by an older build than the last. A live one,
+    and one that was not built yet, has neither rows nor a snapshot.
     """
 
     table: str
@@ -105,5 +106,6 @@ def _table(model: Model, current: Current) -> Table:
     first, _, more = " ".join(model.description.split()).partition(". ")
     table = Table(model.name, model.layer, None, f"{first}." if more else first)
     if found is not None:
-        table.rows, table.snapshot, table.built_at = found.rows, found.snapshot, current.built_at
+        table.rows, table.snapshot = found.rows, found.snapshot
+        table.built_at = found.built_at or current.built_at
     return table

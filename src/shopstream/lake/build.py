@@ -78,7 +78,9 @@ class _Run:
         report = BuildReport(steps=steps)
         if not steps:
             if lake.behind:
-                lake.publish(lake.current.build + 1)
+                number = builds.begin("build", _now_us(), after=lake.current.build)
+                lake.publish(number)
+                builds.end(number, _now_us())
             return report
         at_us = _now_us()
         lake.recorded = builds.files()

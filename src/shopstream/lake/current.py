@@ -23,7 +23,8 @@ class TableNow(Struct, kw_only=True, omit_defaults=True):
 
     `metadata` is the catalog's pointer when this was written; while the catalog still has it, the
     rest holds: `landed`, what the table has taken of its source, `upstream`, the snapshots of the
-    tables that it was made of, and `model`, the fingerprint of the model that made it.
+    tables that it was made of, and `model`, the fingerprint of the model that made it. `built_at`
+    is when its rows were committed, unknown for tables of before it was written down.
     """
 
     snapshot: int
@@ -33,6 +34,7 @@ class TableNow(Struct, kw_only=True, omit_defaults=True):
     landed: str = ""
     upstream: dict[str, int] = {}
     model: str = ""
+    built_at: datetime | None = None
 
 
 class Current(Struct, kw_only=True):

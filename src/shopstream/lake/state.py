@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import structs
 
 from shopstream.engine import Engine
 from shopstream.errors import DataDirError
@@ -83,6 +84,7 @@ class LakeState:
             landed=checkpoint.landed,
             upstream=checkpoint.upstream,
             model=checkpoint.model,
+            built_at=datetime.fromtimestamp(snapshot.timestamp_ms / 1_000, UTC),
         )
 
     def open(self, name: str) -> Table:
@@ -167,7 +169,7 @@ class LakeState:
 
     def committed(self, name: str, now: TableNow, changed: Days) -> None:
         """Take note of what a table has become."""
-        self.tables[name] = now
+        self.tables[name] = structs.replace(now, built_at=datetime.now(UTC))
         self.changed[name] = changed
 
     @property

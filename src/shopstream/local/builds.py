@@ -129,6 +129,18 @@ class Builds:
         )
         return [BuildRow(*row) for row in found]
 
+    def published_by(self, at_us: int) -> int:
+        """When the last build had ended that readers saw at `at_us`: tables are committed one after
+        the other, and only at its end shown together. `at_us` itself where it is not known, since
+        that was before all builds that are remembered.
+        """
+        found = self._db.execute(
+            "SELECT coalesce(max(ended_us) FILTER (WHERE ended_us <= ?1),"
+            " min(?1, min(started_us)), ?1) FROM builds WHERE kind = 'build'",
+            (at_us,),
+        )
+        return int(found.get)
+
     # --- data files -------------------------------------------------------------------------
 
     def record_files(self, files: Iterable[DataFile]) -> None:
