@@ -143,6 +143,23 @@ def test_chunks_that_come_again_out_of_order_change_nothing(open_cloud: Opener) 
         assert again.snapshot() == once.snapshot()
 
 
+def test_a_chunk_that_a_later_one_has_overtaken_is_not_passed_over(open_cloud: Opener) -> None:
+    """One that was given up, say, and is sent again or never: timers that move on leave no gap."""
+    once, overtaken = open_cloud(), open_cloud()
+    for cloud in (once, overtaken):
+        cloud.take(entry(add(-30)))
+        cloud.ingest(entry(view(-9), view(-8)), "first")
+        cloud.ingest(entry(add(-7)), "second")
+    first, second = chunks_of(overtaken)[-2:]
+    overtaken.make_offers("u1", second)
+    overtaken.make_offers("u1", first)
+    once.look()
+    for cloud in (once, overtaken):
+        cloud.fire(NOW_US, False)
+    assert overtaken.snapshot() == once.snapshot()
+    assert "twice" in {offer.rule for offer in once.offers()}
+
+
 def test_many_chunks_at_once_make_what_they_make_one_by_one(open_cloud: Opener) -> None:
     once, together = open_cloud(), open_cloud()
     tell(once)

@@ -149,7 +149,9 @@ class _Deciding:
     # --- the two occasions --------------------------------------------------------------------
 
     def look_at(self, new: Sequence[Chunk]) -> Offered:
-        """Chunks in order, each once: those that the user's timers are of already are left out."""
+        """Chunks in order, each once: those that the user's timers are of already are left out, and
+        one between them and these, which was given up or comes later, is looked at now.
+        """
         rows = {h: self._row(h) for h in {chunk.historical for chunk in new}}
         new = [chunk for chunk in new if not _seen(chunk, rows[chunk.historical])]
         if not new:
@@ -157,6 +159,8 @@ class _Deciding:
         after = f"{new[-1].number + 1:0{NUMBER_CHARS}d}"
         stored = recent(self._items, self._user_id, before=after, since=new[0].sk).chunks
         chunks = sorted({chunk.sk: chunk for chunk in (*stored, *new)}.values())
+        missed = (chunk for chunk in stored if self._missed(chunk, rows.get(chunk.historical)))
+        new = sorted({chunk.sk: chunk for chunk in (*missed, *new)}.values())
         offers = self._offers()
         offered = Offered()
         for chunk in new:
@@ -184,6 +188,14 @@ class _Deciding:
         offered.add(self._write(decision, offers))
         self._move_on(row, row.waiting.after, decision, historical)
         return offered
+
+    def _missed(self, chunk: Chunk, row: _Row | None) -> bool:
+        """Whether timers that move on would pass over a chunk that nobody has looked at yet.
+
+        Where there are none, nothing moves on: deciding on the chunk later comes to the same.
+        """
+        waits = row is not None and bool(row.waiting.timers)
+        return waits and not _seen(chunk, row) and _matters(chunk, self._rules)
 
     # --- decide -------------------------------------------------------------------------------
 
