@@ -87,9 +87,18 @@ def _add_build(stage: StageStatus, engine: Engine, beat: Heartbeat, now_us: int)
         if lag.built_at:
             age_s = max(0, int(now_us / 1e6 - lag.built_at.timestamp()))
             details.insert(0, f"build {lag.build} {_shown_age(age_s)} ago")
+    details += [f"{table} fails its tests" for table in _failing(engine)]
     if stage.running and beat.get("building"):
         details.insert(0, f"building {beat['building']}")
     stage.detail = ", ".join(filter(None, details))
+
+
+def _failing(engine: Engine) -> list[str]:
+    try:
+        with engine.read_builds() as builds:
+            return sorted(builds.failing())
+    except DataDirError:
+        return []  # nothing was ever built here
 
 
 def _status(name: str, beat: Heartbeat, end: int, now_us: int) -> StageStatus:

@@ -47,7 +47,7 @@ def settle(
             _run_processors(settings, engine.shards)
         except Busy:
             _wait(engine, on_wait)
-        _run_notifier(settings, write)
+        deliver(settings, write)
     else:
         _wait(engine, on_wait)
 
@@ -115,7 +115,8 @@ def _run_processors(settings: Settings, shards: int) -> None:
         raise NotRunning(f"a processor ended with exit code {max(codes)}; see its message above")
 
 
-def _run_notifier(settings: Settings, write: Callable[[str], None] | None) -> None:
+def deliver(settings: Settings, write: Callable[[str], None] | None = None) -> None:
+    """Deliver what alerts there are, here unless a notifier runs. `write` as in `settle`."""
     from shopstream.notify import run_notifier
 
     try:

@@ -98,6 +98,8 @@ def tables(data_dir: DataDir = None, format: Format = None, engine: EngineName =
 
     settings = settings_of(data_dir, engine=engine)
     found = _athena(settings).tables() if settings.engine == "aws" else list_tables(settings)
+    if settings.engine != "aws":
+        _tell_what_is_old(settings)
     show(found, format, columns=("table", "rows", "description"))
 
 
@@ -120,6 +122,8 @@ def describe(
     settings = settings_of(data_dir, engine=engine)
     aws = settings.engine == "aws"
     found = _athena(settings).describe(table) if aws else described(settings, table)
+    if not aws:
+        _tell_what_is_old(settings)
     _show_described(found, format)
 
 
@@ -290,6 +294,18 @@ def _tell_what_waits(settings: "Settings") -> None:
 
     if waiting := events_waiting(settings):
         say(f"notice: {waiting:,} events are not in the tables yet; run `shopstream build`")
+    _tell_what_is_old(settings)
+
+
+def _tell_what_is_old(settings: "Settings") -> None:
+    from shopstream.ask.waiting import kept_back
+
+    for table, made_of_it in kept_back(settings).items():
+        also = f", and so {', '.join(made_of_it)}" if made_of_it else ""
+        say(
+            f"notice: {table} is as it was before its last build, which failed its tests{also};"
+            " see `shopstream doctor`"
+        )
 
 
 def _format_of(output: Path | None) -> "Literal['csv', 'parquet'] | None":

@@ -1,6 +1,7 @@
 """Commands that make the tables of the lake."""
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,7 +39,10 @@ def build(
     since: Since = "",
     until: Until = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be built, and build nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show what would be built of what has landed, and build nothing."
+        ),
     ] = False,
     data_dir: DataDir = None,
     format: Format = None,
@@ -47,7 +51,7 @@ def build(
     """Land what is in the log and build the tables of what is new.
 
     A table whose tests fail is not published, nor is what is made of it:
-    readers keep what they had, and the exit code is 1.
+    readers keep what they had, an alert goes out once, and the exit code is 1.
 
     On AWS events land by themselves and LakeBuilder builds; this does its work
     now, on Athena.
@@ -62,7 +66,8 @@ def build(
     """
     from shopstream.engine import open_aws_engine, open_engine
     from shopstream.lake.build import build as build_tables
-    from shopstream.stages import land
+    from shopstream.lake.lag import not_landed
+    from shopstream.stages import deliver, land
 
     wanted = _wanted(full, select, since, until)
     settings = logged(data_dir, engine=engine)
@@ -76,9 +81,14 @@ def build(
                 aws.build(wanted, lambda step, n, of: progress(f"{n}/{of} {_what(step)}")), format
             )
         return
-    open_engine(settings, create=False)  # says when there is none, and makes none
+    here = open_engine(settings, create=False)  # says when there is none, and makes none
     if dry_run:
         report = build_tables(settings, wanted, dry_run=True)
+        if waiting := not_landed(here):
+            say(
+                f"notice: {waiting:,} events of the log are not landed, so the plan doesn't know"
+                " them; a build lands them first"
+            )
         show(report.steps, format, columns=("table", "mode", "days", "files", "why"))
         return
     with _progress() as progress:
@@ -87,16 +97,19 @@ def build(
         report = build_tables(
             settings, wanted, on_step=lambda step, n, of: progress(f"{n}/{of} {_what(step)}")
         )
-    _report(report, format)
+    _report(report, format, lambda: deliver(settings, say))
 
 
-def _report(report: "BuildReport", format: Format) -> None:
-    """Say what was built; what failed ends the command with 1."""
+def _report(
+    report: "BuildReport", format: Format, alert: Callable[[], None] = lambda: None
+) -> None:
+    """Say what was built; what failed has its alert delivered and ends the command with 1."""
     show(report, format, rows=_rows, columns=("table", "mode", "days", "rows", "seconds", "result"))
     for built in report.tables:
         for failure in built.failures:
             say(f"failed: {failure}")
     if report.failed:
+        alert()
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""How far the published tables are behind what has landed."""
+"""How far the published tables are behind what has landed, and that behind the log."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -18,6 +18,21 @@ class Lag(NamedTuple):
     built_at: datetime | None
     events: int
     position: int
+
+
+def not_landed(engine: Engine) -> int:
+    """Events in the log that have not landed; those that will be rejected are among them."""
+    log = engine.read_log()
+    try:
+        start, end = log.start(), log.end()
+    finally:
+        log.close()
+    try:
+        landed = engine.read_landed()
+    except DataDirError:
+        return max(0, end - start)  # nothing was ever landed here
+    with landed:
+        return max(0, end - max(start, landed.position()))
 
 
 def lag_of(engine: Engine) -> Lag:
