@@ -18,6 +18,8 @@ from aws_lambda_powertools.utilities.batch import (
 )
 from aws_lambda_powertools.utilities.batch.base import BasePartialBatchProcessor
 
+from shopstream.aws.abreast import Outcome, abreast
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -97,7 +99,9 @@ class FifoQueue(SqsFifoPartialProcessor):
 
 
 class TableChanges(BatchProcessor):
-    """A batch of a table's stream, given to the handler by user: all records of one at a time."""
+    """A batch of a table's stream, given to the handler by user: all records of one together, and
+    several users side by side, since a batch has the shard of the stream to itself.
+    """
 
     def __init__(self, user_of: Callable[[Record], str], logger: Any) -> None:
         super().__init__(
@@ -109,15 +113,19 @@ class TableChanges(BatchProcessor):
         users: dict[str, list[Record]] = {}
         for record in self.records:
             users.setdefault(self._user_of(record), []).append(record)
-        return [result for records in users.values() for result in self._of_user(records)]
+        outcomes = abreast(self.handler, users.values())
+        return [
+            result
+            for records, outcome in zip(users.values(), outcomes, strict=True)
+            for result in self._of_user(records, outcome)
+        ]
 
-    def _of_user(self, records: list[Record]) -> Iterable[Result]:
+    def _of_user(self, records: list[Record], outcome: Outcome[Any]) -> Iterable[Result]:
         wrapped = [self._to_batch_type(record, self.event_type) for record in records]
-        try:
-            result = self.handler(records)
-        except Exception:  # noqa: BLE001  # whatever it was, Lambda is told and comes again
-            return [self.failure_handler(record, sys.exc_info()) for record in wrapped]
-        return [self.success_handler(record, result) for record in wrapped]
+        if (e := outcome.error) is None:
+            return [self.success_handler(record, outcome.value) for record in wrapped]
+        # Whatever it was, Lambda is told and comes again.
+        return [self.failure_handler(record, (type(e), e, e.__traceback__)) for record in wrapped]
 
 
 def _told(suspects: Suspects, results: list[Result]) -> list[Result]:

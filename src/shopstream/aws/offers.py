@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
+from shopstream.aws.abreast import AT_ONCE, abreast
 from shopstream.aws.items import from_stream, text_of
 from shopstream.aws.lake_rules import LakeRules
 from shopstream.flow_settings import flow_config
@@ -116,25 +118,32 @@ class CartWatcher:
     def _fire(self, until_us: int, time_left_s: Callable[[], float], *, historical: bool) -> _Fired:
         fired = _Fired()
         rules = self._rules.rules()
-        for user_id in self._items.due_users(until_us, historical):
+
+        def fire(user_id: str) -> int:
+            return fire_timers(
+                user_id,
+                until_us,
+                historical,
+                rules,
+                self._config,
+                self._budget,
+                time.time_ns() // 1_000,
+                self._items,
+                self._lake,
+            ).fired
+
+        due = self._items.due_users(until_us, historical)
+        while users := list(islice(due, AT_ONCE)):
             if time_left_s() <= TIME_KEPT_S:
                 fired.finished = False
                 break
-            try:
-                fired.timers += fire_timers(
-                    user_id,
-                    until_us,
-                    historical,
-                    rules,
-                    self._config,
-                    self._budget,
-                    time.time_ns() // 1_000,
-                    self._items,
-                    self._lake,
-                ).fired
-            except Exception:  # whatever it was, the next run comes again
-                fired.failed += 1
-                self._logger.exception("the timers of %r can't be fired", user_id)
+            for user_id, outcome in zip(users, abreast(fire, users), strict=True):
+                fired.timers += outcome.value or 0
+                if outcome.error is not None:  # whatever it was, the next run comes again
+                    fired.failed += 1
+                    self._logger.error(
+                        "the timers of %r can't be fired", user_id, exc_info=outcome.error
+                    )
         return fired
 
     def _last_us(self) -> int:
