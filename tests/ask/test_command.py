@@ -138,9 +138,12 @@ def test_one_huge_value_stays_within_memory(query: str, data_dir: Path) -> None:
     assert "needs more than 128 MiB" in done.stderr
 
 
-@pytest.mark.parametrize("times", [1, 4])
-def test_ctrl_c_ends_a_query_with_130_however_often(times: int, data_dir: Path) -> None:
-    query = "SELECT max(hash(range)) FROM range(1000000000000)"
+ENDLESS = "SELECT max(hash(range)) FROM range(1000000000000)"
+UNBREAKABLE = "SELECT repeat('x', 2000000000)"
+
+
+@pytest.mark.parametrize(("query", "times"), [(ENDLESS, 1), (ENDLESS, 4), (UNBREAKABLE, 1)])
+def test_ctrl_c_ends_a_query_with_130_however_often(query: str, times: int, data_dir: Path) -> None:
     running = subprocess.Popen(
         [*COMMAND, "sql", query, "--data-dir", str(data_dir)],
         stdout=subprocess.PIPE,
@@ -178,6 +181,25 @@ def test_a_file_appears_whole_in_the_format_of_its_name(data_dir: Path, tmp_path
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.parametrize(
+    ("words", "name", "known"),
+    [
+        (["sql", "SELECT 1"], "sales.xlsx", "csv, json, parquet"),
+        (["export", "gold_daily_sales"], "sales.json", "csv, parquet"),
+    ],
+)
+def test_a_file_is_not_what_its_name_does_not_say(
+    words: list[str], name: str, known: str, data_dir: Path, tmp_path: Path
+) -> None:
+    done = shopstream(data_dir, *words, "-o", str(tmp_path / name), code=2)
+    assert f"{name}: the ending says none of {known}" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    shopstream(data_dir, *words, "--format", "csv", "-o", str(tmp_path / name))
+    assert (tmp_path / name).read_text().startswith('"')
+    shopstream(data_dir, *words, "-o", str(tmp_path / "sales"))
+    assert (tmp_path / "sales").exists()
+
+
 @pytest.mark.parametrize("words", [["sql", "SELECT 1"], ["export", "gold_daily_sales"]])
 def test_a_folder_that_is_not_there_is_named(
     words: list[str], data_dir: Path, tmp_path: Path
@@ -198,6 +220,8 @@ def test_tables_are_listed_and_described(data_dir: Path) -> None:
     assert described["snapshot"] == by_name["gold_daily_sales"]["snapshot"]
     assert {"amount"} <= {column["name"] for column in described["columns"]}
     assert "live.offers" in shopstream(data_dir, "describe", "live.offers").stdout
+    shown = on_a_terminal(data_dir, "describe", "gold_daily_sales")
+    assert "built at 2026-11-21T12:00:00Z" in shown
     unknown = shopstream(data_dir, "describe", "gold_sales", code=2).stderr
     assert "did you mean gold_daily_sales" in unknown
 

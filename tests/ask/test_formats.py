@@ -75,7 +75,7 @@ def test_json_has_plain_values(box: Box) -> None:
         INTERVAL 1 DAY AS gap, 1 AS twice, 2 AS twice, 'infinity'::TIMESTAMP AS ever
         FROM range(4)"""
     (row,) = as_json(box, sql)
-    assert row.pop("ever")
+    assert row.pop("ever") == "infinity"
     assert row.pop("gap") == "0 months 1 days 0 seconds"
     assert row == {
         "whole": 6,
@@ -86,10 +86,23 @@ def test_json_has_plain_values(box: Box) -> None:
         "ratio": 1.5,
         "nested": {"a": [1, 2]},
         "map": {"k": 1},
-        "nan": None,
+        "nan": "NaN",
         "twice": 1,
         "twice_2": 2,
     }
+
+
+def test_what_no_number_and_no_time_can_say_is_told_in_words(box: Box) -> None:
+    sql = """SELECT '-infinity'::TIMESTAMP AS never, 'infinity'::TIMESTAMPTZ AS ever,
+        'inf'::DOUBLE AS most, ['-inf'::DOUBLE] AS least"""
+    row = {"never": "-infinity", "ever": "infinity", "most": "Infinity", "least": ["-Infinity"]}
+    assert as_json(box, sql) == [row]
+    assert as_csv(box, sql)[1] == ["-infinity", "infinity", "inf", '["-Infinity"]']
+
+
+def test_times_of_day_and_bytes_of_csv_have_no_quotes_of_their_own(box: Box) -> None:
+    sql = "SELECT TIME '10:00:00' AS at, 'abc'::BLOB AS body, [TIME '10:00:00'] AS list"
+    assert as_csv(box, sql)[1] == ["10:00:00", "YWJj", '["10:00:00"]']
 
 
 def test_json_has_no_character_that_moves_a_cursor(box: Box) -> None:

@@ -38,12 +38,25 @@ def test_after_a_blank_all_tables_are_offered(tables: Published) -> None:
     assert set(words_for("SELECT * FROM ", tables)) == set(tables.names)
 
 
-@pytest.mark.parametrize("text", ["", " \n", ".tables", "SELECT 1;", "SELECT\n1 ; \n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n",
+        ".tables",
+        "SELECT 1;",
+        "SELECT\n1 ; \n",
+        "SELECT 1; -- one",
+        "SELECT 1; /* a\n b */",
+    ],
+)
 def test_a_command_or_a_statement_with_its_end_is_sent(text: str) -> None:
     assert is_whole(text)
 
 
-@pytest.mark.parametrize("text", ["SELECT 1", "SELECT ';'\n", "S"])
+@pytest.mark.parametrize(
+    "text", ["SELECT 1", "SELECT ';'\n", "S", "SELECT 1 -- one; two", "SELECT ';--'"]
+)
 def test_a_statement_without_its_end_goes_on(text: str) -> None:
     assert not is_whole(text)
 

@@ -505,6 +505,12 @@ def test_a_changed_model_is_built_in_full_with_all_that_is_made_of_it(
     assert lake.build().build == 0
 
 
+def test_a_table_built_in_full_says_how_many_days_it_has(lake: RealLake) -> None:
+    built = {table.table: table for table in lake.build(full=True).tables}
+    assert built["silver_clicks"].days == len(lake.files("silver_clicks")) > 1
+    assert built["silver_products"].days == 0
+
+
 def test_what_bronze_has_forgotten_is_kept_in_all_kinds_of_builds(
     lake: RealLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

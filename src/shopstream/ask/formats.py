@@ -1,10 +1,11 @@
 """An answer as CSV, JSON or Parquet, written batch by batch.
 
 Amounts stay exact: decimals are text in JSON, as everywhere in shopstream, and digits in CSV. Times
-are UTC, RFC 3339. CSV cells of text that a spreadsheet would run as a formula get a `'` in front;
-numbers keep their minus sign.
+are UTC, RFC 3339. What JSON has no number for is text: "NaN", "Infinity". CSV cells of text that a
+spreadsheet would run as a formula get a `'` in front; numbers keep their minus sign.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,10 @@ FileFormat: TypeAlias = Literal["csv", "json", "parquet"]
 
 _UNSEEN = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
+_NO_NUMBER = {math.inf: "Infinity", -math.inf: "-Infinity"}
+_EVER = (1 << 63) - 1
+_ENDLESS = {_EVER: "infinity", -_EVER: "-infinity"}
+"""How DuckDB stores times that never come, whatever their unit, and how it says them."""
 
 
 def write_json(answer: Answer, out: IO[bytes]) -> int:
@@ -122,12 +127,14 @@ def _far(column: Any) -> list[Any]:
         try:
             found.append(one.as_py())
         except (OverflowError, ValueError):
-            found.append(f"{one.type}:{one.value}")
+            found.append(_ENDLESS.get(one.value, f"{one.type}:{one.value}"))
     return found
 
 
 def _plain(value: Any) -> Any:
     match value:
+        case float() if not math.isfinite(value):
+            return _NO_NUMBER.get(value, "NaN")
         case None | bool() | int() | float() | str():
             return value
         case Decimal():
@@ -192,7 +199,10 @@ def _times(column: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc  # type: ignore[import-untyped]  # it ships no types
 
-    return pc.strftime(column.cast(pa.timestamp(column.type.unit)), format=_TIME)
+    shown = pc.strftime(column.cast(pa.timestamp(column.type.unit)), format=_TIME)
+    for stored, said in _ENDLESS.items():
+        shown = pc.if_else(pc.equal(column.cast(pa.int64()), stored), said, shown)
+    return shown
 
 
 def _harmless_column(column: Any) -> Any:
@@ -203,15 +213,16 @@ def _harmless_column(column: Any) -> Any:
 
 
 def _texts(column: Any) -> Any:
-    """Values that CSV has no form for, as JSON; text in them as it is."""
+    """Values that CSV has no form for, as JSON; what is one text there (times of day, bytes as
+    base64) as that text.
+    """
     import pyarrow as pa
 
-    found = [
-        None
-        if v is None
-        else v
-        if isinstance(v, str)
-        else msgspec.json.encode(v, enc_hook=str).decode()
-        for v in _values(column)
-    ]
-    return pa.array(found, pa.string())
+    return pa.array(map(_text, _values(column)), pa.string())
+
+
+def _text(value: Any) -> str | None:
+    plain = msgspec.to_builtins(value, enc_hook=str)
+    if plain is None or isinstance(plain, str):
+        return plain
+    return msgspec.json.encode(plain).decode()

@@ -31,6 +31,8 @@ _KEYWORDS = """
     QUALIFY VALUES DESCRIBE SHOW SUMMARIZE EXPLAIN COUNT SUM AVG MIN MAX ROUND COALESCE
 """
 _WORD = re.compile(r"[\w.]+$")
+_PIECE = re.compile(r"""'[^']*'|"[^"]*"|--[^\n]*|/\*.*?\*/|.""", re.DOTALL)
+"""A string, a name, a comment or any other character of SQL."""
 _HISTORY = "sql_history"
 WELCOME = "SQL to the end with `;`. `.tables` lists the tables, `.help` says more, Ctrl-D leaves."
 
@@ -53,7 +55,10 @@ def words_for(before: str, tables: Published) -> list[str]:
 def is_whole(text: str) -> bool:
     """Whether what is typed can be sent: a command, nothing, or SQL that ends with `;`."""
     stripped = text.strip()
-    return not stripped or stripped.startswith(".") or stripped.endswith(";")
+    if not stripped or stripped.startswith(".") or stripped.endswith(";"):
+        return True
+    pieces = _PIECE.findall(stripped)
+    return "".join(p for p in pieces if not p.startswith(("--", "/*"))).rstrip().endswith(";")
 
 
 def run_prompt(

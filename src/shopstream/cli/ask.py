@@ -4,9 +4,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar
 
 import typer
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shopstream.settings import Settings
 
 AnswerFormat: TypeAlias = Literal["table", "csv", "json", "parquet"]
+Known = TypeVar("Known", bound=str)
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Write to this file, whole or not at all."),
@@ -69,20 +70,21 @@ def sql(
       $ shopstream sql
     """
     settings = settings_of(data_dir, engine=engine)
+    wanted: AnswerFormat | None = format or _ending_of(output, "csv", "json", "parquet")
     if settings.engine == "aws":
         with _ending():
-            _ask_athena(settings, query, at, format, output)
+            _ask_athena(settings, query, at, wanted, output)
         return
     prompting = query is None and sys.stdin.isatty()
     with _ending(prompting=prompting):
         asker = _Asker(settings, at)
         if query is not None:
             _tell_what_waits(settings)
-            asker.answer(query, format, output)
+            asker.answer(query, wanted, output)
         elif prompting:
             _prompt(asker, format)
         else:
-            asker.answer(sys.stdin.read(), format, output)
+            asker.answer(sys.stdin.read(), wanted, output)
 
 
 @app.command()
@@ -158,6 +160,7 @@ def export(
     from shopstream.ask.export import table_of
 
     settings = settings_of(data_dir)
+    wanted = format or _ending_of(output, "csv", "parquet") or "csv"
     if settings.engine == "aws":
         raise ConfigError(
             "export works on this machine; on AWS ask: shopstream sql 'SELECT * FROM …' -o FILE"
@@ -166,7 +169,6 @@ def export(
         asker = _Asker(settings, at)
         table = table_of(name, asker.tables())
         _tell_what_waits(settings)
-        wanted = format or _format_of(output) or "csv"
         _write(exported(asker.box_of(table), table), wanted, output)
 
 
@@ -267,6 +269,9 @@ def _ending(*, prompting: bool = False) -> Iterator[None]:
     """Ends as a command does: Ctrl-C, however often, with 130, a reader that went away quietly,
     and a query that can't be stopped by ending the process. When `prompting`, Ctrl-C may come
     again for another statement.
+
+    Python isn't taken down in order after Ctrl-C: a query that was cut short may hold objects of
+    DuckDB's yet, and each of them would be complained of.
     """
     from shopstream.ask.box import Stuck
 
@@ -280,13 +285,18 @@ def _ending(*, prompting: bool = False) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         say("cancelled")
-        raise typer.Exit(130) from None
+        _leave(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Stuck as e:
         say(f"error: {e}")
+        _leave(2)
+
+
+def _leave(code: int) -> NoReturn:
+    with suppress(OSError):
         sys.stdout.flush()
-        os._exit(2)
+    os._exit(code)
 
 
 def _tell_what_waits(settings: "Settings") -> None:
@@ -308,14 +318,19 @@ def _tell_what_is_old(settings: "Settings") -> None:
         )
 
 
-def _format_of(output: Path | None) -> "Literal['csv', 'parquet'] | None":
-    match output.suffix.lower() if output else "":
-        case ".csv":
-            return "csv"
-        case ".parquet":
-            return "parquet"
-        case _:
-            return None
+def _ending_of(output: Path | None, *known: Known) -> Known | None:
+    """The format that a file's name says, None for a name without an ending. Raises ConfigError for
+    another ending than these: what is in the file would not be what its name says.
+    """
+    ending = output.suffix.lower().removeprefix(".") if output else ""
+    for format in known:
+        if ending == format:
+            return format
+    if ending:
+        raise ConfigError(
+            f"--output {output}: the ending says none of {', '.join(known)}; give --format as well"
+        )
+    return None
 
 
 def _usual(output: Path | None) -> AnswerFormat:
@@ -326,7 +341,7 @@ def _give(
     answer: "Answer", format: AnswerFormat | None, output: Path | None, rows_max: int
 ) -> None:
     """Show an answer, or write it, as asked for."""
-    wanted = format or _format_of(output) or _usual(output)
+    wanted = format or _usual(output)
     if wanted == "table" and output is None:
         _show_answer(answer, rows_max)
     elif wanted == "table":
@@ -393,7 +408,8 @@ def _show_answer(answer: "Answer", rows_max: int) -> None:
 
 def _show_described(found: "Described", format: Any) -> None:
     if format != "json" and (format == "table" or sys.stdout.isatty()):
-        facts = {name: getattr(found, name) for name in ("rows", "snapshot", "built_at")}
+        plain = as_rows([found])[0]
+        facts = {name: plain[name] for name in ("rows", "snapshot", "built_at")}
         print(f"{found.table}: {found.description}")
         print(f"one row for each {', '.join(found.grain)}")
         print(", ".join(f"{n.replace('_', ' ')} {v}" for n, v in facts.items() if v is not None))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shopstream.engine import open_engine
+from shopstream.lake.bind import day_of
 from shopstream.lake.duck import connect_duck
 from shopstream.lake.files import TEMP, clear_temp
 from shopstream.lake.inputs import Inputs
@@ -127,9 +128,14 @@ class _Run:
             work.discard()
         else:
             built.rows = work.commit(self._builds)
-            built.days = len(work.days or ()) if model.partition else 0
+            built.days = self._days_written(model, work.days)
         built.seconds = round(time.monotonic() - began, 3)
         return built
+
+    def _days_written(self, model: Model, days: Days) -> int:
+        if days is not None or not model.partition:
+            return len(days or ()) if model.partition else 0
+        return len(set(map(day_of, self._lake.files_of(model.name))))
 
     def _days(self, model: Model, step: Step) -> Days:
         """The days to write anew, now that what this table reads has been built."""
