@@ -200,10 +200,9 @@ class TableBuild:
         if self._full:
             first = min(filter(None, map(self._first, self._new)), default="")
             return None, sql.arrivals(self._model, self._db, _since(first))
+        days = frozenset(name[:10] for found in self._new.values() for name in found)
         if self._wanted.ranged:
-            days = frozenset(self._range_days())
-        else:
-            days = frozenset(name[:10] for found in self._new.values() for name in found)
+            days |= frozenset(self._range_days())
         return days, sql.arrivals(self._model, self._db, sql.in_partitions(days))
 
     def _range_days(self) -> Iterable[str]:
@@ -221,6 +220,11 @@ class TableBuild:
             day = f'CAST(CAST("{source.at}" AS DATE) AS VARCHAR)'
             within = sql.between(day, self._wanted.since, self._wanted.until)
             landed = sql.rows_in(f"(\n{landed}\n) AS landed", within)
+            if fresh := self._new.get(source.landed):
+                # What is new counts as read afterwards, so all of it is taken in.
+                rest = sql.landed_rows(source, self._db, sql.in_partitions(fresh))
+                others = sql.rows_in(f"(\n{rest}\n) AS landed", f"NOT ({within})")
+                landed = f"{landed}\nUNION ALL\n{others}"
         new = self._stage("new", landed)
         days: Days = None
         own = "TRUE"

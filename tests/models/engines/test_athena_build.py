@@ -237,9 +237,11 @@ def test_a_rebuild_takes_what_bronze_has_from_there_and_keeps_what_it_has_forgot
     assert sales(place) == dict.fromkeys(days, 1) | {days[0]: 2, "2025-11-20": 7}
 
     place.land("orders", "2025-11-21/10", "b", [order(999, "late", "2025-11-20", n=8)])
+    place.land("orders", "2025-11-21/11", "c", [order(1_000, "new", "2025-10-05", n=3)])
     done = builder.build(Wanted(since="2025-11-01", until="2025-11-30"))
     assert modes(done) == dict.fromkeys(FEW, "days")
     assert sales(place)["2025-11-20"] == 8
+    assert sales(place)["2025-10-05"] == 3, "what is new is taken in whatever the range"
 
 
 def test_what_happened_around_midnight_counts_once_whichever_hour_is_built_first(
