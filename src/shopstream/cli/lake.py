@@ -115,12 +115,13 @@ def _report(
 
 @lake_app.callback()
 def lake() -> None:
-    """Tend the lake, make a table anew from bronze, see the SQL of its tables.
+    """Tend the lake, make what is damaged anew, see the SQL of its tables.
 
     \b
     Examples:
       $ shopstream lake maintain
       $ shopstream lake rebuild silver_clicks
+      $ shopstream lake reland
       $ shopstream lake compile --dialect trino
     """
 

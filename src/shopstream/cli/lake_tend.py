@@ -69,3 +69,26 @@ def lake_rebuild(
     if done.build.failed:
         raise typer.Exit(1)
     say(f"{len(done.build.tables)} tables were built anew")
+
+
+@lake_app.command("reland")
+def lake_reland(data_dir: DataDir = None) -> None:
+    """Make damaged or missing files of bronze anew from the log.
+
+    Works as long as the log has their events (log_ttl); a file is written only if
+    it is to the byte what was landed. Exits 1 when some could not be made.
+
+    \b
+    Examples:
+      $ shopstream lake reland
+    """
+    from shopstream.lake.reland import reland
+
+    done = reland(settings_of(data_dir))
+    for name in done.restored:
+        say(f"made anew: {name}")
+    for name, why in done.lost.items():
+        say(f"lost: {name}: {why}; put it back from a backup")
+    if done.lost:
+        raise typer.Exit(1)
+    say(f"{len(done.restored):,} files were made anew" if done.restored else "bronze is whole")
