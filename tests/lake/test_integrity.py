@@ -13,11 +13,11 @@ from tests.lake.real_lake import RealLake, click, offer, order
 import shopstream.lake.build as build_module
 from shopstream.errors import ConfigError
 from shopstream.lake.build import build
+from shopstream.lake.fingerprint import fingerprint
 from shopstream.lake.model import load_models, load_sources
 from shopstream.lake.rebuild import rebuild
 from shopstream.lake.report import BuildReport
 from shopstream.lake.staging import Staging
-from shopstream.lake.fingerprint import fingerprint
 from shopstream.lake.verify import Processed, verify
 
 pytestmark = pytest.mark.slow
