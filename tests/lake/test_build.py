@@ -16,7 +16,7 @@ from shopstream.events import Alert
 from shopstream.lake import state
 from shopstream.lake.build import build
 from shopstream.lake.catalog import open_catalog
-from shopstream.lake.current import write_current
+from shopstream.lake.current import Current, TableNow, write_current
 from shopstream.lake.model import NAMESPACE, load_models
 from shopstream.lake.plan import Step, Wanted, descendants, grown
 from shopstream.lake.rebuild import rebuild
@@ -405,6 +405,13 @@ def test_a_build_cut_off_between_any_two_tables_is_healed_by_the_next(
     assert list(lake.folder.glob("tmp/*")) == []
 
 
+def but_for_time(current: Current) -> dict[str, TableNow]:
+    """The tables without when each was built, which the catalog knows as the snapshot's time, some
+    milliseconds before the build noted it.
+    """
+    return {n: msgspec.structs.replace(t, built_at=None) for n, t in current.tables.items()}
+
+
 def test_what_readers_see_is_healed_where_it_is_behind_the_catalog(lake: RealLake) -> None:
     old = lake.current
     lake.arrive("clicks", click("d", 20))
@@ -419,7 +426,7 @@ def test_what_readers_see_is_healed_where_it_is_behind_the_catalog(lake: RealLak
         spoil()
         lake.build()
         assert lake.snapshots() == {name: now.snapshot for name, now in new.tables.items()}
-        assert lake.current.tables == new.tables
+        assert but_for_time(lake.current) == but_for_time(new)
         assert lake.build().build == 0
 
 
