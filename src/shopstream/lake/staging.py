@@ -83,8 +83,8 @@ class Staging:
         if spoilt := self._lake.spoilt(self._model.name):
             return [
                 self._failure(
-                    f"{spoilt} is missing or not what was landed: bronze itself is damaged, so"
-                    " `shopstream lake rebuild` can't help; put the file back from a backup"
+                    f"{spoilt} is missing or not what was landed: run `shopstream lake reland`,"
+                    " which makes it anew while the log has its events"
                 )
             ]
         try:
