@@ -57,7 +57,7 @@ def test_all_commands_are_there() -> None:
             "settings",
         ),
         *("simulate", "load", "replay", "offers", "schema", "alerts retry"),
-        *("build", "lake maintain", "lake rebuild", "lake compile", "lake catalog"),
+        *("build", "lake maintain", "lake rebuild", "lake reland", "lake compile", "lake catalog"),
         *("package lambda", "package glue"),
         *("sql", "tables", "describe", "export"),
         *("quarantine list", "quarantine show", "quarantine export"),
