@@ -92,6 +92,20 @@ def test_in_a_shard_only_the_failed_key_waits(stack: Stack, faults: Faults) -> N
     assert stack.ledger()["clicks/http/accepted"] == counts["clicks/http/accepted"] + 2
 
 
+def test_in_a_shard_what_follows_a_failed_record_of_its_key_is_not_taken_before_it(
+    stack: Stack, faults: Faults
+) -> None:
+    first, second = click("bad5", event_id="first-of-5"), click("bad5", event_id="second-of-5")
+    event = streamed(stack, *(("bad5", packed("clicks", one)) for one in (first, second)))
+    faults.fail("PutItem", "first-of-5")
+    assert failed(handlers.ingestor(event, Context())) == ["0", "1"]
+    assert stack.clicks_of("bad5") == []
+    faults.heal()
+    assert failed(handlers.ingestor(event, Context())) == []
+    stored = [found["event_id"] for found in stack.clicks_of("bad5")]
+    assert stored == ["first-of-5", "second-of-5"]
+
+
 def test_when_bronze_takes_nothing_all_comes_again_and_lands_once_in_the_ledger(
     stack: Stack, faults: Faults
 ) -> None:
