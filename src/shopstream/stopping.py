@@ -1,9 +1,15 @@
-"""SIGTERM and SIGINT as a wish that a stage fulfils when its work at hand is done."""
+"""What SIGINT and SIGTERM do: a stage ends when its work at hand is done, a command at once."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C: what a shell reports for a command that SIGINT ended."""
 
 
 @contextmanager
@@ -23,3 +29,45 @@ def stopped_by_signals(stop: threading.Event | None = None) -> Iterator[threadin
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+@contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """SIGINT ends the command with INTERRUPTED while the context lasts, and does nothing after it.
+
+    What goes on may take KeyboardInterrupt and end in its own way. Where SIGINT is ignored
+    already, as in the background of a shell script, it stays so.
+    """
+    interrupted = False
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        interrupt(signum, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    except SystemExit:
+        raise
+    except BaseException:
+        if not interrupted:
+            raise
+        sys.exit(INTERRUPTED)  # a library may make another error of it: DuckDB does
+    finally:
+        # Python, being taken down, would let it kill the process: work that is done is done.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def interrupt(_signum: int, frame: FrameType | None) -> None:
+    """A handler of SIGINT: raises KeyboardInterrupt, but ends the process if it is importing.
+
+    An exception that passes through the import of a native module may abort the process with a
+    core dump. Ending at once loses nothing: a command may be killed at any point.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(INTERRUPTED)
+        frame = frame.f_back
+    raise KeyboardInterrupt

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar
 
 import typer
@@ -15,6 +16,7 @@ from shopstream.cli.options import DataDir, EngineName, Format
 from shopstream.cli.printing import say, settings_of, show
 from shopstream.cli.tables import answer_table, as_rows, shown_text
 from shopstream.errors import ConfigError
+from shopstream.stopping import INTERRUPTED, interrupt
 
 if TYPE_CHECKING:
     from shopstream.ask.box import Box
@@ -275,9 +277,9 @@ def _ending(*, prompting: bool = False) -> Iterator[None]:
     """
     from shopstream.ask.box import Stuck
 
-    def cancel(_signal: int, _frame: object) -> None:
+    def cancel(signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        interrupt(signum, frame)
 
     if not prompting:
         signal.signal(signal.SIGINT, cancel)
@@ -285,7 +287,7 @@ def _ending(*, prompting: bool = False) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         say("cancelled")
-        _leave(130)
+        _leave(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Stuck as e:

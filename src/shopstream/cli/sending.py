@@ -34,6 +34,7 @@ from shopstream.cli.printing import alert, logged, say, show
 from shopstream.cli.tables import progress_bar, replay_rows
 from shopstream.errors import ShopstreamError
 from shopstream.leash import end_with
+from shopstream.stopping import INTERRUPTED
 
 
 @app.command()
@@ -98,7 +99,7 @@ def simulate(
             )
     except KeyboardInterrupt:
         say(f"interrupted: {done}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     except ShopstreamError:
         if done.batches:
             say(str(done))
