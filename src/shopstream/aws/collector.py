@@ -18,9 +18,10 @@ from shopstream.aws import gateway
 from shopstream.aws.health import AwsWatch
 from shopstream.aws.key_file import S3KeyFile
 from shopstream.collector.access import Access
+from shopstream.collector.answers import refused
 from shopstream.collector.counts import Counts
 from shopstream.collector.entries import Entries
-from shopstream.collector.ingest import ROUTES, Ingest, refused
+from shopstream.collector.ingest import ROUTES, Ingest
 from shopstream.collector.lookups import Lookups
 from shopstream.collector.pages import Pages
 from shopstream.collector.refusal import Refusal
@@ -147,11 +148,10 @@ class CollectorFunction:
         self._runner.close()
 
 
-async def _unavailable(_scope: Scope, _receive: Receive, send: Send) -> None:
+async def _unavailable(scope: Scope, _receive: Receive, send: Send) -> None:
     """An application without anything: keys can't be read, for instance."""
     why = "AWS doesn't give what is needed to answer; try again"
-    for message in refused(Refusal(503, "unavailable", why, retry_after_s=2)):
-        await send(message)
+    await refused(Refusal(503, "unavailable", why, retry_after_s=2)).send(scope, send)
 
 
 class _OneShard:

@@ -8,8 +8,10 @@ from typing import Any
 
 import httptools
 import structlog
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from shopstream.collector.answers import WHOLE
 from shopstream.collector.refusal import Refusal
 
 URL_BYTES_MAX = 8_192
@@ -36,12 +38,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._quiet_bytes = 0
         self._refusal: Refusal | None = None
         self._offered = False
+        self._extensions: dict[str, dict[object, object]] = {WHOLE: {"write": self._write_whole}}
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if len(self.connections) > self.connections_max:
             structlog.get_logger().warning("too_many_connections", most=self.connections_max)
             self._refuse(Refusal(503, "busy", "too many connections; try again", retry_after_s=1))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._extensions.clear()  # it has this connection, which has it
 
     def data_received(self, data: bytes) -> None:
         if not self.reading_since:
@@ -72,6 +79,23 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refusal = self._head_too_large()
                 raise self._refusal
         super().on_headers_complete()
+        self.scope["extensions"] = self._extensions
+
+    def _write_whole(self, scope: Scope, answer: bytes) -> bool:
+        """`answers.WriteWhole`, as `RequestResponseCycle.send` would write it but for its look at
+        each header, which costs an eighth of what a single event does.
+        """
+        cycle = self.cycle
+        if cycle.scope is not scope or not cycle.keep_alive or cycle.disconnected:
+            return False  # requests are pipelined; or it is the last one; or nobody is there
+        if self.flow.write_paused:
+            return False
+        head = [b"%b: %b\r\n" % header for header in cycle.default_headers]
+        self.transport.write(b"".join([b"HTTP/1.1 200 OK\r\n", *head, answer]))
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     def on_body(self, body: bytes) -> None:
         self._quiet_bytes = 0

@@ -1,6 +1,7 @@
 """Hostile and odd HTTP: bombs, lies, slow clients, endless bodies. The collector stays up."""
 
 import gzip
+import re
 import socket
 import time
 import zlib
@@ -237,11 +238,31 @@ def test_more_connections_than_allowed_get_503(start_collector: Any) -> None:
 
 def test_pipelined_requests_are_answered_in_order(collector: Any) -> None:
     with socket.create_connection(("127.0.0.1", collector.port), timeout=5) as sock:
-        sock.sendall((head(len(CLICK)) + CLICK) * 50)
+        bodies = [CLICK, CLICK + b"\n" + CLICK] * 25
+        sock.sendall(b"".join(head(len(body)) + body for body in bodies))
         answer = b""
-        while answer.count(b'{"received":1,"rejected":0}') < 50:
+        while answer.count(b'{"received":') < 50:
             answer += sock.recv(65_536)
-    assert collector.events() == [CLICK] * 50
+    assert re.findall(rb'"received":(\d)', answer) == [b"1", b"2"] * 25
+    assert collector.events() == [CLICK] * 75
+
+
+@pytest.mark.parametrize("more", ["", "Origin: https://shop.example\r\n"], ids=["sdk", "browser"])
+def test_an_answer_is_the_same_whether_or_not_it_is_the_last_on_its_connection(
+    collector: Any, more: str
+) -> None:
+    answers = []
+    for connection in ("keep-alive", "close"):
+        request = head(len(CLICK), more=f"{more}Connection: {connection}\r\n") + CLICK
+        lines = collector.raw(request).split(b"\r\n")
+        answers.append([line for line in lines if not line.startswith(b"date: ")])
+        assert len(lines) - len(answers[-1]) == 1
+    kept, closed = answers
+    assert kept[0] == b"HTTP/1.1 200 OK"
+    assert kept[-1] == b'{"received":1,"rejected":0}'
+    assert (b"access-control-allow-origin: https://shop.example" in kept) == bool(more)
+    closed.remove(b"connection: close")
+    assert sorted(kept) == sorted(closed)
 
 
 def test_a_client_that_offers_http_2_is_served(collector: Any) -> None:
