@@ -51,12 +51,18 @@ def entry(*raws: bytes, topic: str = "clicks", **facts: Any) -> Entry:
 
 def landed(one: Entry, position: int = 0) -> Landing:
     found = land(one, position, LIMITS)
-    assert all(b"\n" not in line for lines in found.lines.values() for line in lines)
+    for lines in found.lines.values():
+        assert len(lines.each()) == lines.rows == lines.text.count(b"\n")
+        assert lines.text.endswith(b"}\n")
     return found
 
 
 def lines(found: Landing, topic: str = "clicks") -> list[dict[str, Any]]:
-    return [json.loads(line, parse_float=Decimal) for line in found.lines.get(topic, [])]
+    return [json.loads(line, parse_float=Decimal) for line in texts(found, topic)]
+
+
+def texts(found: Landing, topic: str) -> list[bytes]:
+    return found.lines[topic].each() if topic in found.lines else []
 
 
 def only(one: Entry, topic: str = "clicks") -> dict[str, Any]:
@@ -124,7 +130,7 @@ def test_unknown_fields_are_kept_under_extra_as_they_were() -> None:
     ],
 )
 def test_amounts_land_with_at_most_four_decimals(written: str, kept: str) -> None:
-    line = land(entry(click_with(f'"price":{written}')), 0, LIMITS).lines["clicks"][0]
+    line = land(entry(click_with(f'"price":{written}')), 0, LIMITS).lines["clicks"].each()[0]
     assert f'"price":{kept}'.encode() in line
 
 
@@ -346,12 +352,12 @@ def expected(raw: bytes) -> dict[str, Any] | list[Failure]:
 def told(found: Landing) -> dict[int, dict[str, Any] | list[Failure]]:
     """What has landed, by position."""
     there: dict[int, dict[str, Any] | list[Failure]] = {}
-    for line in found.lines.get("clicks", []):
+    for line in texts(found, "clicks"):
         event = msgspec.json.decode(line)
         for name in ("n", "received_at", "source", "historical"):
             del event[name]
         there[event.pop("position")] = event
-    for line in found.lines.get("quarantine", []):
+    for line in texts(found, "quarantine"):
         refused = msgspec.json.decode(line)
         there[refused["position"]] = msgspec.convert(refused["failures"], list[Failure])
     return there

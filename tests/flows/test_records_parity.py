@@ -219,7 +219,7 @@ def test_records_come_to_what_the_processor_makes_whatever_dies(
             for part in parts:
                 cloud.take(part)
                 for lines in land(part, 0, cloud.config.limits).lines.values():
-                    bronze.update(_placeless(lines))
+                    bronze.update(_placeless(lines.each()))
             local.idle()
             cloud.watch()
         local.idle(last=True)
@@ -278,7 +278,7 @@ def test_real_files_come_to_the_same(tmp_path: Path, path: Path, mapping: str) -
                 cloud.give(arrival)
                 for _, part in split_by_key(arrival):
                     for landed in land(part, 0, cloud.config.limits).lines.values():
-                        bronze.update(_placeless(landed))
+                        bronze.update(_placeless(landed.each()))
         local.process_all()
         local.idle(last=True)
         cloud.watch()

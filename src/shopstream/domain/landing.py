@@ -11,10 +11,10 @@ other; only what fails one is looked at alone.
 import re
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import InvalidOperation
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
@@ -22,7 +22,7 @@ from msgspec import Raw, Struct
 from shopstream.domain.canonical import content_id, settle
 from shopstream.domain.currencies import CURRENCIES
 from shopstream.domain.dialects import read_message
-from shopstream.domain.failures import DEPTH_MAX, UNREADABLE, Limits, too_deep
+from shopstream.domain.failures import UNREADABLE, Limits, too_deep
 from shopstream.domain.validation import (
     Invalid,
     decode_click,
@@ -118,15 +118,31 @@ class QuarantineLine(Struct, kw_only=True):
     raw: bytes
 
 
+class Lines(NamedTuple):
+    """Lines of JSON in one text, each with its end: joined once, for they are most of the work."""
+
+    text: bytes
+    rows: int
+
+    @classmethod
+    def of(cls, lines: Sequence[bytes]) -> "Lines":
+        """Lines that come without their ends."""
+        return cls(b"\n".join([*lines, b""]), len(lines))
+
+    def each(self) -> list[bytes]:
+        """The lines, without their ends."""
+        return self.text.split(b"\n")[:-1]
+
+
 class Landing(NamedTuple):
     """What one entry amounts to, all of which arrived in one hour.
 
-    `lines` by topic (`quarantine` for rejections), JSON without the line's end, in the order of
-    positions; `days` by topic, event days as 'YYYY-MM-DD'; `tally` by (topic, source, reason) in
-    the ledger's units, the reason of accepted events being empty.
+    `lines` by topic (`quarantine` for rejections), in the order of positions; `days` by topic,
+    event days as 'YYYY-MM-DD'; `tally` by (topic, source, reason) in the ledger's units, the reason
+    of accepted events being empty.
     """
 
-    lines: dict[str, list[bytes]]
+    lines: dict[str, Lines]
     days: dict[str, set[str]]
     tally: Counter[tuple[str, str, str]]
 
@@ -159,20 +175,23 @@ def _carefully(entry: Entry, position: int, limits: Limits) -> Iterator[Landing]
             failure = Failure("poison", "event", "this event", wanted)
             units = units_of(entry.topic, raw, entry.on_bad_line)
             lander = _Lander(one, position + n, limits)
-            lander.refuse(
-                Rejection(topic=entry.topic, failures=[failure], raw=raw, units=units), 0, 0
+            yield lander.refusal(
+                Rejection(topic=entry.topic, failures=[failure], raw=raw, units=units)
             )
-            yield lander.landing
 
 
 def _together(parts: Iterable[Landing]) -> Landing:
     whole = Landing({}, {}, Counter())
+    texts: dict[str, list[Lines]] = {}
     for part in parts:
         for topic, lines in part.lines.items():
-            whole.lines.setdefault(topic, []).extend(lines)
+            texts.setdefault(topic, []).append(lines)
         for topic, days in part.days.items():
             whole.days.setdefault(topic, set()).update(days)
         whole.tally.update(part.tally)
+    for topic, some in texts.items():
+        text = b"".join([lines.text for lines in some])
+        whole.lines[topic] = Lines(text, sum(lines.rows for lines in some))
     return whole
 
 
@@ -218,13 +237,17 @@ class _Lander:
         self._position = position
         self._limits = limits
         self._received_at = _time(entry.received_us).isoformat(timespec="microseconds")[:-6] + "Z"
-        self.landing = Landing({}, {}, Counter())
+        self._lines: dict[str, list[bytes]] = {}
+        self._days: dict[str, set[str]] = {}
+        self._tally: Counter[tuple[str, str, str]] = Counter()
+        self._joined: dict[str, Lines] = {}
 
     def land(self) -> Landing:
+        """What the entry comes to."""
         entry = self._entry
         if entry.dialect == "rejected":
             for at, raw in enumerate(entry.events):
-                self.refuse(_decode_rejection(raw), at, 0)
+                self._refuse(_decode_rejection(raw), at, 0)
         elif entry.dialect != "shopstream":
             self._translate()
         elif entry.topic == "clicks":
@@ -232,13 +255,22 @@ class _Lander:
         else:
             for at, raw in enumerate(entry.events):
                 self._take(entry.topic, raw, at, 0)
-        return self.landing
+        return self._landing()
+
+    def refusal(self, rejection: Rejection) -> Landing:
+        """What an entry of one event comes to that is rejected whatever it is."""
+        self._refuse(rejection, 0, 0)
+        return self._landing()
+
+    def _landing(self) -> Landing:
+        joined = {topic: Lines.of(lines) for topic, lines in self._lines.items()}
+        return Landing(joined | self._joined, self._days, self._tally)
 
     def _translate(self) -> None:
         for at, raw in enumerate(self._entry.events):
             found = read_message(self._entry, raw)
             if isinstance(found, Rejection):
-                self.refuse(found, at, 0)
+                self._refuse(found, at, 0)
                 continue
             n = 0
             for topic, event in found:
@@ -258,7 +290,7 @@ class _Lander:
             self._accept(topic, event, at, n)
             n += 1
         for rejection in rejections:
-            self.refuse(rejection, at, n, numbered=not translated)
+            self._refuse(rejection, at, n, numbered=not translated)
             n += 1
         return n
 
@@ -280,8 +312,8 @@ class _Lander:
 
     def _accept(self, topic: str, event: Event, at: int, n: int) -> None:
         units = len(event.lines) if isinstance(event, Order) and self._by_line else 1
-        self.landing.tally[topic, self._entry.source, ""] += units
-        self.landing.days.setdefault(topic, set()).add(event.timestamp.date().isoformat())
+        self._tally[topic, self._entry.source, ""] += units
+        self._days.setdefault(topic, set()).add(event.timestamp.date().isoformat())
         head = b'{"position":%d,"n":%d%b' % (self._position + at, n, self._facts(topic))
         self._add(topic, head + _written(event)[1:])
 
@@ -297,14 +329,14 @@ class _Lander:
             b',"by_line":true' if orders and self._by_line else b"",
         )
 
-    def refuse(self, rejection: Rejection, at: int, n: int, *, numbered: bool = True) -> None:
+    def _refuse(self, rejection: Rejection, at: int, n: int, *, numbered: bool = True) -> None:
         """Reject the event at place `at`, as its line number `n`."""
         entry = self._entry
         line = rejection.line
         if line is None and entry.lines and numbered:
             line = entry.lines[at]
-        self.landing.tally[rejection.topic, entry.source, rejection.reason] += rejection.units
-        self.landing.days.setdefault(QUARANTINE, set()).add(self._received_at[:10])
+        self._tally[rejection.topic, entry.source, rejection.reason] += rejection.units
+        self._days.setdefault(QUARANTINE, set()).add(self._received_at[:10])
         written = QuarantineLine(
             position=self._position + at,
             n=n,
@@ -321,7 +353,7 @@ class _Lander:
         self._add(QUARANTINE, _encode(written))
 
     def _add(self, topic: str, line: bytes) -> None:
-        self.landing.lines.setdefault(topic, []).append(line)
+        self._lines.setdefault(topic, []).append(line)
 
     # --- clicks, together ---------------------------------------------------------------------
 
@@ -329,41 +361,43 @@ class _Lander:
         """Land an entry of clicks; those that don't pass with the others are taken alone."""
         raws = self._entry.events
         clicks, places = _plain_clicks(raws)
-        unfit = self._unfit(clicks, raws if len(places) == len(raws) else _at(raws, places))
-        for n in sorted(unfit, reverse=True):
-            del clicks[n], places[n]
+        _leave_out(self._unfit(clicks, places), clicks, places)
         lines = self._written(clicks, places)
+        joined = Lines.of(lines)
+        if not plain(joined.text):
+            # Be it only the source that isn't.
+            unfit = {n for n, click in enumerate(clicks) if not plain(_encode(click))}
+            _leave_out(unfit, clicks, places, lines)
+            joined = Lines.of(lines)
         if clicks:
-            self.landing.tally["clicks", self._entry.source, ""] = len(clicks)
-            self.landing.days["clicks"] = _days([click.timestamp for click in clicks])
+            self._tally["clicks", self._entry.source, ""] = len(clicks)
+            self._days["clicks"] = _days([click.timestamp for click in clicks])
         if len(places) < len(raws):
             lines = self._with_odd(lines, places)
         if lines:
-            self.landing.lines["clicks"] = lines
+            self._joined["clicks"] = joined if len(lines) == joined.rows else Lines.of(lines)
 
     def _with_odd(self, lines: list[bytes], places: list[int]) -> list[bytes]:
         """`lines`, which are of `places`, and those of all other events, in order."""
         raws = self._entry.events
-        taken = self.landing.lines.setdefault("clicks", [])
+        taken = self._lines.setdefault("clicks", [])
         for at in sorted(set(range(len(raws))).difference(places)):
             before = len(taken)
             self._take("clicks", raws[at], at, 0)
             if len(taken) > before:
                 lines.insert(bisect(places, at) + before, taken[before])
-        del self.landing.lines["clicks"]
+        del self._lines["clicks"]
         return lines
 
-    def _unfit(self, clicks: list[_PlainClick], raws: list[bytes]) -> set[int]:
-        """Which of `clicks`, made of `raws`, can't be written without being looked at alone."""
+    def _unfit(self, clicks: list[_PlainClick], places: list[int]) -> set[int]:
+        """Which of `clicks`, at `places`, can't be written without being looked at alone."""
         if not clicks:
             return set()
         unfit: set[int] = set()
-        together = b"".join(raws)
-        if not plain(together):
-            unfit.update(n for n, raw in enumerate(raws) if not plain(raw))
-        # Each has one object at least, so this many more in all may be too deep in one.
-        if together.count(b"{") + together.count(b"[") - len(raws) >= DEPTH_MAX:
-            unfit.update(n for n, raw in enumerate(raws) if too_deep(raw))
+        # Nothing but `extra` can nest deep in what is a plain click and has a price.
+        if nested := [n for n, click in enumerate(clicks) if click.extra is not None]:
+            raws = self._entry.events
+            unfit.update(n for n in nested if too_deep(raws[places[n]]))
         latest = _time(self._entry.received_us + self._limits.future_us)
         times = [click.timestamp for click in clicks]
         if {time.tzinfo for time in times} != {UTC} or max(times) > latest:
@@ -423,8 +457,10 @@ def _plain_clicks(raws: list[bytes]) -> tuple[list[_PlainClick], list[int]]:
     return clicks, places
 
 
-def _at(raws: list[bytes], places: Iterable[int]) -> list[bytes]:
-    return [raws[at] for at in places]
+def _leave_out(numbers: Iterable[int], *columns: list[Any]) -> None:
+    for n in sorted(numbers, reverse=True):
+        for column in columns:
+            del column[n]
 
 
 def _days(times: list[datetime]) -> set[str]:

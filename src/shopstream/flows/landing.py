@@ -8,7 +8,7 @@ import zstandard
 from msgspec import Struct
 
 from shopstream.domain.failures import Limits
-from shopstream.domain.landing import NewFile, Range, arrival_hour, file_name, land
+from shopstream.domain.landing import Lines, NewFile, Range, arrival_hour, file_name, land
 from shopstream.ports import Lake, Row
 
 ZSTD_LEVEL = 1
@@ -38,16 +38,16 @@ class _File:
         self.days: set[str] = set()
         self.rows = 0
 
-    def add(self, lines: list[bytes]) -> None:
-        self.rows += len(lines)
-        text = b"\n".join(lines)
-        self._waiting += (text, b"\n")
-        self._waiting_bytes += len(text)
+    def add(self, lines: Lines) -> None:
+        self.rows += lines.rows
+        self._waiting.append(lines.text)
+        self._waiting_bytes += len(lines.text)
         if self._waiting_bytes >= _CHUNK_BYTES:
             self._squeeze()
 
     def _squeeze(self) -> None:
-        self._done.append(self._compress(b"".join(self._waiting)))
+        text = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
+        self._done.append(self._compress(text))
         self._waiting.clear()
         self._waiting_bytes = 0
 

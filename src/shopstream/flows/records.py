@@ -218,7 +218,8 @@ class _Taking:
             refused = _encode(poison(entry.topic, entry.events[0], why, units))
             entry = msgspec.structs.replace(entry, dialect="rejected", events=[refused])
             stamp_us += part - 1  # equal events of a record are not the same line
-        return land(entry, stamp_us, self._config.limits).lines
+        landing = land(entry, stamp_us, self._config.limits)
+        return {topic: lines.each() for topic, lines in landing.lines.items()}
 
     def _decide(self, entry: Entry, why: str, tables: TakenTables, work: Work) -> int:
         """What the entry comes to, into `work`; the watermark of history that it tells of."""
