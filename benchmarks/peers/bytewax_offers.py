@@ -64,7 +64,7 @@ class Input(DynamicSource):
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> Lines:  # noqa: ARG002
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> Lines:  # noqa: ARG002  # bytewax calls it so
         return Lines(self._path)
 
 
@@ -80,7 +80,7 @@ class Output(DynamicSink):
     def __init__(self, counts: Counter[str]) -> None:
         self._counts = counts
 
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> Count:  # noqa: ARG002
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> Count:  # noqa: ARG002  # bytewax calls it so
         return Count(self._counts)
 
 

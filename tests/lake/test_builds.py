@@ -51,6 +51,10 @@ def test_what_readers_saw_at_a_time_is_what_the_last_build_then_had_left(tmp_pat
 def test_there_is_one_builder_and_anyone_may_read(tmp_path: Path) -> None:
     with pytest.raises(DataDirError, match="shopstream build"):
         Builds.reader(tmp_path)
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake" / "builds.db").touch()  # as the first builder begins
+    with pytest.raises(DataDirError, match="shopstream build"):
+        Builds.reader(tmp_path)
     with Builds(tmp_path) as builds:
         with pytest.raises(Busy, match="runs on"):
             Builds(tmp_path, wait_s=0.2)

@@ -89,6 +89,7 @@ class Builds:
         builds._lock = None
         with _disk():
             builds._db = connect(data_dir / "lake" / _FILE_NAME, readonly=True)
+            builds._db.execute("SELECT seq FROM alerts LIMIT 0")  # made last: are all there?
         return builds
 
     # --- builds -----------------------------------------------------------------------------
