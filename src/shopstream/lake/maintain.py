@@ -34,7 +34,7 @@ from shopstream.lake.catalog import (
     planned,
 )
 from shopstream.lake.current import read_current, sync_path, write_current
-from shopstream.lake.duck import connect_duck
+from shopstream.lake.duck import PARQUET, connect_duck
 from shopstream.lake.files import TEMP, DataFile, clear_temp, damaged, data_file
 from shopstream.lake.keeping import (
     GRACE,
@@ -210,7 +210,7 @@ def _write_merged(table: "Table", group: list[LiveFile], lake_dir: Path, builds:
         numbered = ", ".join(f"{quoted(name)}: {at}" for name, at in ids.items())
         con.execute(
             f"COPY (SELECT {columns} FROM ({read})) TO {_text(path)}"
-            f" (FORMAT parquet, COMPRESSION zstd, FIELD_IDS {{{numbered}}})"
+            f" ({PARQUET}, FIELD_IDS {{{numbered}}})"
         )
         found = con.execute(f"SELECT count(*) FROM ({_reading([path])})").fetchone()
     if found != (rows,):

@@ -21,6 +21,7 @@ from shopstream.lake.bind import (
 )
 from shopstream.lake.catalog import ALL_DAYS, Checkpoint, field_ids, replace_days, take_columns
 from shopstream.lake.current import TableNow, sync_path
+from shopstream.lake.duck import PARQUET
 from shopstream.lake.files import data_file
 from shopstream.lake.fingerprint import fingerprint
 from shopstream.lake.model import Model, Source
@@ -226,7 +227,7 @@ class Staging:
             take_columns(self._table, model)
         ids = field_ids(self._table)
         fields = ", ".join(f"{quoted(name)}: {ids[name]}" for name in model.types)
-        options = f"FORMAT parquet, COMPRESSION zstd, FIELD_IDS {{{fields}}}"
+        options = f"{PARQUET}, FIELD_IDS {{{fields}}}"
         if model.partition is None:
             self._copy(f"FROM {STAGED}", folder / "rows.parquet", options)
         elif len(days := self._days_staged(model.partition)) <= DAYS_ONE_BY_ONE:
