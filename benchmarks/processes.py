@@ -30,7 +30,11 @@ class Used:
 
 
 def start(command: Sequence[str], log: Path, *, on: Sequence[int] = ()) -> subprocess.Popen[bytes]:
-    """Start a program in a process group of its own, on some cores only, its output in `log`."""
+    """Start a program in a process group of its own, on some cores only, its output in `log`.
+
+    As where it is installed, what Python compiled is kept for the next start.
+    """
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     mine = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, on or mine)  # inherited, so that no thread of it starts elsewhere
@@ -38,6 +42,7 @@ def start(command: Sequence[str], log: Path, *, on: Sequence[int] = ()) -> subpr
             return subprocess.Popen(
                 command,
                 cwd=ROOT,
+                env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

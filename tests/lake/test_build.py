@@ -112,6 +112,15 @@ def test_a_click_that_is_sent_again_across_midnight_is_there_once(
     assert same_as_at_once(lake, tmp_path / "once")
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_a_copy_that_is_newer_than_all_else_holds_nothing_up(lake: RealLake, *, full: bool) -> None:
+    lake.arrive("clicks", click("a", 22))
+    lake.build(full=full)
+    assert [str(r["day"]) for r in lake.rows("silver_clicks") if r["event_id"] == "a"] == [
+        "2025-11-18"
+    ]
+
+
 def test_a_copy_whose_first_is_read_later_goes_and_what_was_made_of_its_day_is_made_anew(
     lake: RealLake, tmp_path: Path
 ) -> None:

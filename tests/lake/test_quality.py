@@ -4,11 +4,13 @@ from typing import Any
 
 import duckdb
 import pytest
+from msgspec import structs
 
 from shopstream.errors import ConfigError
 from shopstream.lake.model import (
     Column,
     Freshness,
+    Merge,
     Model,
     Relationship,
     RowCount,
@@ -195,6 +197,20 @@ def test_no_rows_are_not_fresh_unless_nothing_landed() -> None:
     assert found(con, fresh("1d"), tables=tables) == []
     con.execute("INSERT INTO lines VALUES ('2010-12-02')")
     assert [failure.test for failure in found(con, fresh("1d"), tables=tables)] == ["freshness"]
+
+
+def test_a_newer_copy_of_a_row_that_is_there_is_not_lost() -> None:
+    con = relation("(DATE '2010-12-01', 'p1', 1)")
+    con.execute("CREATE TABLE lines (day DATE, product_id VARCHAR)")
+    con.execute("INSERT INTO lines VALUES ('2010-12-01', 'p1'), ('2010-12-05', 'p1')")
+    merge = Merge(source="silver_order_lines", keys=["product_id"], days_apart_max=7)
+    table, tables = structs.replace(fresh("1d"), merge=merge), {"silver_order_lines": "lines"}
+    assert found(con, table, tables=tables) == []
+    con.execute("INSERT INTO lines VALUES ('2010-12-02', 'p2'), ('2010-12-03', 'p3')")
+    (failure,) = found(con, table, tables=tables)
+    assert "more than 1d before what landed: 2010-12-03" in failure.message
+    con.execute("DELETE FROM staged")
+    assert [failure.test for failure in found(con, table, tables=tables)] == ["freshness"]
 
 
 def test_freshness_of_a_column_that_nothing_else_has_is_a_mistake() -> None:

@@ -100,6 +100,11 @@ class Merge(_Written, frozen=True, kw_only=True):
     keys: list[str] = []
     days_apart_max: int = 0
 
+    @property
+    def copied(self) -> list[str]:
+        """The columns by which rows of the source are copies of each other, if any can be."""
+        return self.keys if self.days_apart_max else []
+
 
 class UnitTest(_Written, frozen=True, kw_only=True):
     """Rows given to a model and all the rows expected of it, in any order.

@@ -264,6 +264,9 @@ def test_what_happened_around_midnight_counts_once_whichever_hour_is_built_first
     place.land("orders", HOURS[1], "b", [order(4, "o1", "2025-11-21")])
     assert [b.failures for b in builder.build().report.tables if b.failures] == []
     assert purchases(place) == {"2025-11-01": 1, "2025-11-20": 0, "2025-11-21": 1}
+    place.land("clicks", HOURS[1], "c", [bought(5, "2025-11-24T00:00:00Z")])
+    assert [b.failures for b in builder.build().report.tables if b.failures] == [], "a copy is old"
+    assert purchases(place) == {"2025-11-01": 1, "2025-11-20": 0, "2025-11-21": 1}
 
 
 def bought(position: int, at: str) -> bytes:
