@@ -49,12 +49,12 @@ def ended_by_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
     try:
         yield
-    except SystemExit:
-        raise
-    except BaseException:
-        if not interrupted:
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except RuntimeError as e:
+        if not interrupted or "interrupted" not in str(e).lower():
             raise
-        sys.exit(INTERRUPTED)  # a library may make another error of it: DuckDB does
+        sys.exit(INTERRUPTED)  # DuckDB makes this error of it
     finally:
         # Python, being taken down, would let it kill the process: work that is done is done.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -58,8 +58,9 @@ def test_ctrl_c_that_nobody_takes_ends_with_its_exit_code(tmp_path: Path, error:
     assert (done.returncode, done.stderr) == (130, "")
 
 
-def test_without_ctrl_c_an_error_stays_what_it_is(tmp_path: Path) -> None:
-    done = ended(tmp_path, "raise RuntimeError('broken')")
+@pytest.mark.parametrize("before", ["", f"try:\n    {CTRL_C}except KeyboardInterrupt:\n    pass\n"])
+def test_an_error_that_is_not_due_to_ctrl_c_stays_what_it_is(tmp_path: Path, before: str) -> None:
+    done = ended(tmp_path, f"{before}raise RuntimeError('broken')")
     assert done.returncode == 1
     assert "RuntimeError: broken" in done.stderr
 
