@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1024 * 1024
+LOOK_S = 0.02
+"""Between looks at how much memory a process has had."""
 ROOT = Path(__file__).resolve().parent.parent
 SHOPSTREAM = str(Path(sys.executable).parent / "shopstream")
 
@@ -53,14 +55,19 @@ def start(command: Sequence[str], log: Path, *, on: Sequence[int] = ()) -> subpr
 
 
 def wait(process: subprocess.Popen[bytes], log: Path, *, timeout_s: float = 600) -> Used:
-    """What a program and its children used until its end. `wall_s` counts from this call.
+    """What a program used until its end, its children's processor time included. `wall_s` counts
+    from this call.
 
     Raises RunFailed when it fails or takes longer than `timeout_s`.
     """
-    started = time.perf_counter()
+    started = looked = time.perf_counter()
     pid = 0
+    rss_mib = 0.0
     try:
         while not pid:
+            # Not `ru_maxrss`: that begins with what this process had when it started the other.
+            if (now := time.perf_counter()) - looked >= LOOK_S:
+                rss_mib, looked = max(rss_mib, rss_peak_mib(process.pid)), now
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if not pid and time.perf_counter() - started > timeout_s:
                 kill(process)
@@ -74,7 +81,7 @@ def wait(process: subprocess.Popen[bytes], log: Path, *, timeout_s: float = 600)
     if process.returncode != 0:
         command = " ".join(map(str, process.args)) if isinstance(process.args, list) else ""
         raise RunFailed(f"{command} ended with {process.returncode}: {_tail(log)}")
-    return Used(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Used(wall_s, usage.ru_utime + usage.ru_stime, rss_mib)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -101,7 +108,7 @@ def running(
 
 
 def rss_peak_mib(pid: int) -> float:
-    """The peak resident memory of a running process."""
+    """The peak resident memory of a process so far; 0 when it has ended."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

@@ -40,8 +40,10 @@ PAUSE_S_MAX = 10.0
 """Between tries while the disk takes nothing."""
 LOCK_WAIT_S = 5.0
 """The second process of a lander that was killed ends within this."""
-RANGE_BYTES_MAX = 256 * 1024 * 1024
-"""Of one range's events as sent; its files, compressed, are in memory until they are written."""
+RANGE_BYTES_MAX = 64 * 1024 * 1024
+"""Of one range's events as sent; its files, compressed, are in memory until they are written. Small
+enough for two processes that share a backlog to end at about the same time.
+"""
 RANGES_MAX = 16
 """Written down at once; so many are landed anew after a kill."""
 ROWS_MAX = 100_000
