@@ -215,7 +215,8 @@ def test_of_a_batch_of_a_stream_only_what_no_try_can_process_is_lost(drive: Driv
     drive.settle()
     (told,) = given_up(drive)
     assert told["requestContext"]["condition"] == "RetryAttemptsExhausted"
-    assert told["KinesisBatchInfo"]["batchSize"] > 2, "they came together"
+    # Its user's next record, and those of the others whose keys fall into the same shard.
+    assert told["KinesisBatchInfo"]["batchSize"] >= 2, "they came together"
     assert [landed_of(drive, "clicks", bad), clicks_of(drive, bad)] == [[], 0]
     assert [clicks_of(drive, user) for user in good] == [3] * 3
     assert [len(landed_of(drive, "clicks", user)) for user in good] == [3] * 3
