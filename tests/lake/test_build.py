@@ -3,12 +3,14 @@
 import shutil
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import pytest
-from tests.lake.real_lake import RealLake, click, entry, offer, order, stock
+from tests.lake.real_lake import RealLake, cart, click, entry, offer, order, stock
 
 import shopstream.lake.model as model_files
 from shopstream.errors import Busy, ConfigError, DataDirError
@@ -16,7 +18,7 @@ from shopstream.events import Alert
 from shopstream.lake import state
 from shopstream.lake.build import build
 from shopstream.lake.catalog import open_catalog
-from shopstream.lake.current import Current, TableNow, write_current
+from shopstream.lake.current import Current, TableNow, view_sql, write_current
 from shopstream.lake.model import NAMESPACE, load_models
 from shopstream.lake.plan import Step, Wanted, descendants, grown
 from shopstream.lake.rebuild import rebuild
@@ -231,6 +233,41 @@ def test_a_range_takes_nothing_new_along_which_the_next_build_then_finds(lake: R
     assert len(lake.rows("silver_clicks")) == 3
     lake.build()
     assert len(lake.rows("silver_clicks")) == 5
+
+
+def test_tables_of_the_last_days_have_the_rows_that_all_days_would_give(tmp_path: Path) -> None:
+    lake = RealLake(tmp_path / "data")
+    first = datetime(2025, 9, 25, 10, tzinfo=UTC)
+    for n in range(45):
+        at = {"timestamp": (first + timedelta(days=n)).isoformat()}
+        lake.append(
+            entry("clicks", click(f"c{n}", 1, f"u{n}", product_id="p0", event_type="add_to_cart")
+                  | at),
+            entry("carts", cart(f"v{n}", "p1", 1) | at),
+            entry("orders", order(f"o{n}", 1, customer_id=f"u{n + 2}") | at),
+            entry("stock", stock("p", 10 * n, 1) | at),
+        )  # fmt: skip
+    lake.land()
+    lake.build()
+    models = load_models()
+    of_last_days = [model for model in models.values() if model.last_days is not None]
+    assert {model.name for model in of_last_days} == {
+        "gold_abandoned_items",
+        "gold_inventory_health",
+    }
+    for model in of_last_days:
+        with duckdb.connect() as con:
+            con.execute("SET TimeZone = 'UTC'")
+            for name in model.reads:
+                files = [str(lake.folder / file) for file in lake.current.tables[name].files]
+                con.execute(f"CREATE VIEW {name} AS {view_sql(models[name], files)}")
+            columns = ", ".join(f'CAST("{n}" AS {kind})' for n, kind in model.types.items())
+            of_all = con.execute(f"SELECT {columns} FROM ({model.sql})").fetchall()
+        found = [tuple(row.values()) for row in lake.rows(model.name)]
+        assert found
+        assert sorted(map(repr, found)) == sorted(map(repr, of_all))
+    # 31 days, the first of which only just belongs to them, and the last of each kind.
+    assert len(lake.rows("gold_abandoned_items")) == 2 * 31 - 2
 
 
 def test_a_full_build_makes_all_again_and_the_same(lake: RealLake) -> None:

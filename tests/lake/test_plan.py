@@ -11,6 +11,7 @@ from shopstream.lake.plan import (
     Wanted,
     descendants,
     grown,
+    last_days,
     plan,
     selected,
     union,
@@ -62,6 +63,12 @@ def test_days_grow_as_far_as_the_calendar_goes() -> None:
     assert grown(frozenset({"0001-01-01"}), 1) == frozenset({"0001-01-01", "0001-01-02"})
     assert grown(frozenset({"9999-12-31"}), 1) == frozenset({"9999-12-30", "9999-12-31"})
     assert grown(None, 7) is None
+
+
+def test_the_last_days_are_the_newest_and_so_many_before_it() -> None:
+    assert last_days("2026-03-01", 0) == {"2026-03-01"}
+    assert last_days("2026-03-01", 2) == {"2026-02-27", "2026-02-28", "2026-03-01"}
+    assert last_days("0001-01-02", 9) == {"0001-01-01", "0001-01-02"}
 
 
 def test_each_table_comes_after_those_it_is_made_of() -> None:

@@ -121,6 +121,7 @@ def test_models_are_read_in_an_order_in_which_each_has_what_it_reads(written: Fi
             "tests: [relationships: {to: silver_users, column: id}]",
             "columns.event_id.tests.relationships: there is no silver_users.id",
         ),
+        ("merge: {", "last_days: 7\nmerge: {", "last_days: wanted a number from 0 on, with `build"),
         ("tests: [not_null]", "tests: [{}]", "wanted accepted_values or relationships"),
         (
             "row_count: {drop_percent_max: 50}",

@@ -119,7 +119,8 @@ class UnitTest(_Written, frozen=True, kw_only=True):
 class _ModelFile(_Written, frozen=True, kw_only=True):
     """What a model's YAML says. Absent `partition`: the table is one part.
 
-    `reach` says of a table that is read how many days around a day make that day.
+    `reach` says of a table that is read how many days around a day make that day. `last_days` says
+    of a whole table that only the newest day of what it reads and so many days before it matter.
     """
 
     name: str
@@ -130,6 +131,7 @@ class _ModelFile(_Written, frozen=True, kw_only=True):
     build: Build
     merge: Merge | None = None
     reach: dict[str, int] = {}
+    last_days: int | None = None
     columns: list[Column]
     tests: list[TableTest] = []
     unit_test: UnitTest
@@ -324,6 +326,8 @@ def _check_build(
         raise ConfigError(
             f"{at}: reach: {min(unknown)} is no table that {model.name}.sql reads by days"
         )
+    if model.last_days is not None and (model.build != "whole" or model.last_days < 0):
+        raise ConfigError(f"{at}: last_days: wanted a number from 0 on, with `build: whole`")
     if model.build == "days":
         if model.partition is None:
             raise ConfigError(f"{at}: partition: must be given with `build: days`")

@@ -169,7 +169,19 @@ def grown(days: Days, by: int) -> Days:
     """These days and those up to `by` days before and after each, as far as the calendar goes."""
     if days is None or not by:
         return days
-    numbers = {date.fromisoformat(day).toordinal() + n for day in days for n in range(-by, by + 1)}
+    return _dates({_number(day) + n for day in days for n in range(-by, by + 1)})
+
+
+def last_days(newest: str, before: int) -> frozenset[str]:
+    """This day and so many before it, as far as the calendar goes."""
+    return _dates(range(_number(newest) - before, _number(newest) + 1))
+
+
+def _number(day: str) -> int:
+    return date.fromisoformat(day).toordinal()
+
+
+def _dates(numbers: Iterable[int]) -> frozenset[str]:
     known = range(date.min.toordinal(), date.max.toordinal() + 1)
     return frozenset(date.fromordinal(n).isoformat() for n in numbers if n in known)
 

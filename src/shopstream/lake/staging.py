@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from shopstream.errors import DataDirError
 from shopstream.lake.bind import (
     EVENT_TIME,
+    day_of,
     in_days,
     literal,
     of_days,
@@ -25,7 +26,7 @@ from shopstream.lake.duck import PARQUET
 from shopstream.lake.files import data_file
 from shopstream.lake.fingerprint import fingerprint
 from shopstream.lake.model import Model, Source
-from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted, grown
+from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted, grown, last_days
 from shopstream.lake.quality import TestFailure, audit, relations_of
 from shopstream.lake.state import LakeState
 
@@ -144,9 +145,20 @@ class Staging:
                 self._con.execute(f"CREATE OR REPLACE TEMP TABLE new_rows AS {new}")
                 rows = self._merged(source) if model.merge else "SELECT * FROM new_rows"
             else:
-                days = grown(self.days, model.reach.get(name, 0)) if model.build == "days" else None
-                rows = self._rows(name, days)
+                rows = self._rows(name, self._days_read(name))
             self._view(name, rows)
+
+    def _days_read(self, name: str) -> Days:
+        """The days of a table that matter to this one."""
+        model, lake = self._model, self._lake
+        if model.build == "days":
+            return grown(self.days, model.reach.get(name, 0))
+        if model.last_days is None or lake.models[name].partition is None:
+            return None
+        days = [
+            day for read in model.reads for path in lake.files_of(read) if (day := day_of(path))
+        ]
+        return last_days(max(days), model.last_days) if days else None
 
     def _rows(self, name: str, days: Days = None) -> str:
         """The rows of a table (of `days` only, if given), of files that are what was written: of
@@ -201,11 +213,12 @@ class Staging:
 
     def _days_of_keys(self, keys: str, files: Sequence[Path]) -> frozenset[str]:
         """Note down (in `own_keys`) the keys of the days to be written; the days that have them."""
-        own, here = table_sql(self._model, files), in_days(self._model, self.days or NO_DAYS)
+        here = table_sql(self._model, files, self.days or NO_DAYS)
         self._con.execute(
-            f"CREATE OR REPLACE TEMP TABLE own_keys AS SELECT DISTINCT {keys} FROM ({own})"
-            f" WHERE {here} UNION SELECT DISTINCT {keys} FROM new_rows"
+            f"CREATE OR REPLACE TEMP TABLE own_keys AS SELECT DISTINCT {keys} FROM ({here})"
+            f" UNION SELECT DISTINCT {keys} FROM new_rows"
         )
+        own = table_sql(self._model, files)
         having = f"SELECT DISTINCT day FROM ({own}) WHERE ({keys}) IN (FROM own_keys)"
         return frozenset(str(day) for (day,) in self._con.execute(having).fetchall())
 

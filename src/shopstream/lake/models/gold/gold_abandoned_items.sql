@@ -45,7 +45,7 @@ changes AS (
     INNER JOIN as_of ON carts.day >= as_of.first_day
 ),
 
-purchases AS (
+bought AS (
     SELECT user_id, product_id, timestamp
     FROM recent
     WHERE event_type = 'purchase'
@@ -54,6 +54,13 @@ purchases AS (
     FROM silver_order_lines AS lines
     INNER JOIN as_of ON lines.day >= as_of.first_day
     WHERE lines.counts_as = 'sold' AND lines.customer_id IS NOT NULL
+),
+
+-- Each takes out all that was put in before it, so the last is enough.
+purchases AS (
+    SELECT user_id, product_id, MAX(timestamp) AS timestamp
+    FROM bought
+    GROUP BY user_id, product_id
 ),
 
 items AS (

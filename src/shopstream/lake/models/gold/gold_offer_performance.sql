@@ -8,8 +8,15 @@ WITH offers AS (
     FROM silver_offers
 ),
 
+lines AS (
+    SELECT
+        customer_id, product_id, timestamp, source, order_id, line_no, ordinal, amount, currency,
+        counts_as
+    FROM silver_order_lines
+),
+
 known_orders AS (
-    SELECT DISTINCT order_id, product_id FROM silver_order_lines
+    SELECT DISTINCT order_id, product_id FROM lines
 ),
 
 -- A shop may send an order and its purchase clicks; they are one purchase.
@@ -17,7 +24,7 @@ purchases AS (
     SELECT
         customer_id AS user_id, product_id, timestamp, 'order' AS kind, source, order_id AS id,
         line_no, ordinal, amount, currency
-    FROM silver_order_lines
+    FROM lines
     WHERE counts_as = 'sold' AND customer_id IS NOT NULL
     UNION ALL
     SELECT
