@@ -622,6 +622,24 @@ def test_a_column_that_a_model_gains_or_loses_is_gained_or_lost_by_all_rows(
     assert read_parquet("event_id", files) == ["a", "b", "c", "d"]
 
 
+def next_day(sql: str) -> str:
+    first = "    clicks.day, clicks.user_id"
+    return sql.replace(
+        first, "    CAST(clicks.day + INTERVAL '1' DAY AS DATE) AS day, clicks.user_id"
+    )
+
+
+def test_rows_of_another_day_than_what_landed_are_written_to_that_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, models_with(tmp_path / "models", silver_clicks_sql=next_day))
+    lake = RealLake(tmp_path / "data")
+    lake.arrive("clicks", click("a", 18), click("b", 18))
+    lake.build(select=("silver_clicks",))
+    assert list(lake.files("silver_clicks")) == ["2025-11-19"]
+    assert [str(row["day"]) for row in lake.rows("silver_clicks")] == ["2025-11-19"] * 2
+
+
 def with_loud_number(yml: str) -> str:
     """A column of another type, and a test that fails."""
     yml = yml.replace("{name: browser, type: VARCHAR,", "{name: browser, type: BIGINT,")

@@ -220,14 +220,14 @@ def test_a_file_that_no_reader_can_read_is_named_in_one_line(lake: RealLake) -> 
 def test_a_table_that_needs_too_much_memory_holds_up_no_other(
     lake: RealLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = Staging._make
+    bind = Staging._bind
 
-    def make_too_much(staging: Staging) -> None:
+    def bind_too_much(staging: Staging) -> None:
         if staging._model.name == "silver_clicks":
             raise duckdb.OutOfMemoryException("Out of Memory Error: no\n\nPossible solutions:\n*")
-        make(staging)
+        bind(staging)
 
-    monkeypatch.setattr(Staging, "_make", make_too_much)
+    monkeypatch.setattr(Staging, "_bind", bind_too_much)
     lake.arrive("clicks", click("c", 18))
     lake.arrive("orders", order("o3", 19))
     report = build(lake.settings)

@@ -155,10 +155,14 @@ def open_table(catalog: Catalog, model: Model, lake: Path) -> Table:
         )
 
 
+def has_columns(table: Table, model: Model) -> bool:
+    """Whether the table's columns are the model's."""
+    return _columns(table) == _columns_wanted(model)
+
+
 def take_columns(table: Table, model: Model) -> None:
     """Give the table the model's columns, before all of its rows are replaced."""
-    has = {field.name: field.field_type for field in table.schema().fields}
-    wanted = {column.name: iceberg_type(column.type) for column in model.columns}
+    has, wanted = _columns(table), _columns_wanted(model)
     if has == wanted:
         return
     with table.update_schema(allow_incompatible_changes=True) as update:
@@ -169,6 +173,14 @@ def take_columns(table: Table, model: Model) -> None:
         for column in model.columns:
             if has.get(column.name) != wanted[column.name]:
                 update.add_column(column.name, wanted[column.name], doc=column.description)
+
+
+def _columns(table: Table) -> dict[str, IcebergType]:
+    return {field.name: field.field_type for field in table.schema().fields}
+
+
+def _columns_wanted(model: Model) -> dict[str, IcebergType]:
+    return {column.name: iceberg_type(column.type) for column in model.columns}
 
 
 def _schema(model: Model) -> Schema:

@@ -20,7 +20,14 @@ from shopstream.lake.bind import (
     table_sql,
     taken_back,
 )
-from shopstream.lake.catalog import ALL_DAYS, Checkpoint, field_ids, replace_days, take_columns
+from shopstream.lake.catalog import (
+    ALL_DAYS,
+    Checkpoint,
+    field_ids,
+    has_columns,
+    replace_days,
+    take_columns,
+)
 from shopstream.lake.current import TableNow, sync_path
 from shopstream.lake.duck import PARQUET
 from shopstream.lake.files import data_file
@@ -36,7 +43,8 @@ if TYPE_CHECKING:
     from shopstream.local.builds import Builds
 
 
-STAGED = "staged"
+STAGED, WRITTEN = "staged", "written"
+"""The rows that a build has made of a table: in memory, or in their file already."""
 DAYS_ONE_BY_ONE = 32
 """So many days are written one after the other: for 2 M rows of one day that takes half the
 processor time of having DuckDB part them.
@@ -91,17 +99,22 @@ class Staging:
             ]
         try:
             self._bind()
-            self._make()
-            failures = self._audit()
-            if not failures:
+            written = self._write_at_once()
+            if not written:
+                self._make()
+            failures = self._audit(WRITTEN if written else STAGED)
+            if failures:
+                self.discard()
+            elif not written:
                 self._write()
+            self._let_go()
             return failures
         except _Damaged as e:
             self.discard()
             return [self._failure(str(e))]
         except duckdb.OutOfMemoryException as e:
             self.discard()
-            self._con.execute(f"DROP TABLE IF EXISTS {STAGED}; DROP TABLE IF EXISTS new_rows")
+            self._let_go()
             needs = "it needs more memory than the setting build_memory allows"
             return [self._failure(f"{needs}: {_first_line(e)}")]
         except duckdb.IOException as e:
@@ -222,7 +235,8 @@ class Staging:
         having = f"SELECT DISTINCT day FROM ({own}) WHERE ({keys}) IN (FROM own_keys)"
         return frozenset(str(day) for (day,) in self._con.execute(having).fetchall())
 
-    def _make(self) -> None:
+    def _made(self) -> str:
+        """The table's new rows, as SQL."""
         model = self._model
         columns = ", ".join(
             f"CAST({quoted(name)} AS {kind}) AS {quoted(name)}"
@@ -231,20 +245,44 @@ class Staging:
         rows = f"SELECT {columns} FROM ({model.sql})"
         if self.days is not None and model.partition:
             rows += f" WHERE {in_days(model, self.days)}"
-        self._con.execute(f"CREATE OR REPLACE TEMP TABLE {STAGED} AS {rows}")
+        return rows
+
+    def _write_at_once(self) -> bool:
+        """Write the new rows straight to their file, where they need but one and the table has all
+        columns: that takes two thirds of the time of having them in memory first. False where not.
+        """
+        model = self._model
+        if not has_columns(self._table, model):
+            return False  # it is given them once the rows are known to be good
+        path = self._folder / "rows.parquet"
+        if model.partition is not None:
+            days = self._lake.days_new(model.name) if self.days is None else self.days
+            if len(days) != 1:
+                return False
+            path = self._folder / f"day={min(days)}" / "rows.parquet"
+        path.parent.mkdir(parents=True)
+        self._copy(self._made(), path, self._options())
+        rows = f"FROM read_parquet({literal(str(path))}, hive_partitioning = false)"
+        self._con.execute(f"CREATE OR REPLACE TEMP VIEW {WRITTEN} AS {rows}")
+        if model.partition is not None and not self._days_of(WRITTEN) <= days:
+            self.discard()  # others than those that landed
+            return False
+        self._files = [path]
+        return True
+
+    def _make(self) -> None:
+        self._con.execute(f"CREATE OR REPLACE TEMP TABLE {STAGED} AS {self._made()}")
 
     def _write(self) -> None:
         model, folder = self._model, self._folder
         folder.mkdir(parents=True, exist_ok=True)
         if self._full:
             take_columns(self._table, model)
-        ids = field_ids(self._table)
-        fields = ", ".join(f"{quoted(name)}: {ids[name]}" for name in model.types)
-        options = f"{PARQUET}, FIELD_IDS {{{fields}}}"
+        options = self._options()
         if model.partition is None:
             self._copy(f"FROM {STAGED}", folder / "rows.parquet", options)
-        elif len(days := self._days_staged(model.partition)) <= DAYS_ONE_BY_ONE:
-            for day in days:
+        elif len(days := self._days_of(STAGED)) <= DAYS_ONE_BY_ONE:
+            for day in sorted(days):
                 (folder / f"day={day}").mkdir()
                 here = f"FROM {STAGED} WHERE {in_days(model, [day])}"
                 self._copy(here, folder / f"day={day}" / "rows.parquet", options)
@@ -252,16 +290,24 @@ class Staging:
             by_day = f"{options}, PARTITION_BY ({quoted(model.partition)})"
             self._copy(f"FROM {STAGED}", folder, f"{by_day}, WRITE_PARTITION_COLUMNS true")
         self._files = sorted(folder.rglob("*.parquet"))
-        self._con.execute(f"DROP TABLE {STAGED}; DROP TABLE IF EXISTS new_rows")
+
+    def _options(self) -> str:
+        ids = field_ids(self._table)
+        fields = ", ".join(f"{quoted(name)}: {ids[name]}" for name in self._model.types)
+        return f"{PARQUET}, FIELD_IDS {{{fields}}}"
 
     def _copy(self, rows: str, to: Path, options: str) -> None:
         self._con.execute(f"COPY ({rows}) TO {literal(str(to))} ({options})")
 
-    def _days_staged(self, partition: str) -> list[str]:
-        found = self._con.execute(f"SELECT DISTINCT {quoted(partition)} FROM {STAGED}")
-        return sorted(str(day) for (day,) in found.fetchall())
+    def _days_of(self, rows: str) -> frozenset[str]:
+        partition = quoted(self._model.partition or "day")
+        found = self._con.execute(f"SELECT DISTINCT {partition} FROM {rows}")
+        return frozenset(str(day) for (day,) in found.fetchall())
 
-    def _audit(self) -> list[TestFailure]:
+    def _let_go(self) -> None:
+        self._con.execute(f"DROP TABLE IF EXISTS {STAGED}; DROP TABLE IF EXISTS new_rows")
+
+    def _audit(self, rows: str) -> list[TestFailure]:
         model, lake = self._model, self._lake
         tables = dict(self._bound)
         for name in relations_of(model):
@@ -274,7 +320,7 @@ class Staging:
         return audit(
             self._con,
             model,
-            STAGED,
+            rows,
             tables,
             published_rows=published,
             replaced_rows=self._replaced_rows(now),

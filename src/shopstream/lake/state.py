@@ -146,6 +146,10 @@ class LakeState:
         path.write_bytes(msgspec.json.Encoder().encode_lines(rows))
         return source_sql(source, [path] if rows else [])
 
+    def days_new(self, name: str) -> frozenset[str]:
+        """The days of the landed files that table `name` is to read; none if it reads no such."""
+        return self._new[name].days if name in self._new else NO_DAYS
+
     def spoilt(self, name: str) -> Path | None:
         """A landed file that table `name` is to read and can't."""
         return self._inputs.spoilt(self._new[name].files) if name in self._new else None
