@@ -259,7 +259,9 @@ def _download(wheels: Path, arch: Arch, python: str) -> None:
         *(part for platform in platforms for part in ("--platform", platform)),
         *("--dest", str(wheels), "--requirement", str(_source() / LOCK)),
     ]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    run = subprocess.run(  # noqa: S603  # our own command
+        command, capture_output=True, text=True, check=False
+    )
     if run.returncode:
         told = [line for line in run.stderr.splitlines() if line.startswith("ERROR")]
         why = told[-1].removeprefix("ERROR: ") if told else f"pip ended with {run.returncode}"
@@ -290,7 +292,7 @@ def _compiled(files: Files, folder: Path) -> Files:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(files[name])
-    subprocess.run(  # noqa: S603
+    subprocess.run(  # noqa: S603  # our own command
         [sys.executable, "-P", "-S", "-W", "ignore", "-c", _COMPILE],
         input="\n".join(names),
         text=True,

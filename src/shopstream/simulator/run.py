@@ -98,17 +98,12 @@ def run_simulation(
     take the events, and for a data directory what `open_feed` and `Feed.append` raise.
     """
     _ensure_sensible(kind, count, rate, batch_size, invalid_percent)
-    now_us = int(clock() * 1e6)
-    if start_us is not None and (rate or start_us > now_us):
-        why = "with --rate events happen now" if rate else "wanted a time that has been"
-        raise ConfigError(f"--start: {why}")
-    if start_us is None:
-        start_us = now_us if rate else (now_us // DAY_US - 2) * DAY_US
+    begin_us = _begin_us(start_us, rate, int(clock() * 1e6))
     events = simulate(
         kind,
         count,
         seed=seed,
-        start_us=start_us - int(open_for_s * 1e6),
+        start_us=begin_us - int(open_for_s * 1e6),
         skip=int(open_for_s * rate),
         invalid_percent=invalid_percent,
         per_s=rate or max(count or 1_000_000, DAY_EVENTS_MIN) / DAY_S,
@@ -137,6 +132,16 @@ def run_simulation(
             report.failed, report.why = destination.failed, destination.why
             report.seconds = clock() - began
     return report
+
+
+def _begin_us(start_us: int | None, rate: float, now_us: int) -> int:
+    """When the first event happens, of which `start_us` is what was asked for."""
+    if start_us is None:
+        return now_us if rate else (now_us // DAY_US - 2) * DAY_US
+    if rate or start_us > now_us:
+        why = "with --rate events happen now" if rate else "wanted a time that has been"
+        raise ConfigError(f"--start: {why}")
+    return start_us
 
 
 def _ensure_sensible(
