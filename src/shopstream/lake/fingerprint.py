@@ -15,6 +15,7 @@ def fingerprint(model: Model, sources: Mapping[str, Source]) -> str:
     read = [sources[name] for name in model.reads if name in sources]
     said = (
         (model.sql, list(model.types.items()), model.partition, model.build, model.merge),
+        model.last_days,
         [(source.sql, list(source.raw.items()), list(source.types.items())) for source in read],
     )
     return blake2b(msgspec.json.encode(said), digest_size=8).hexdigest()
