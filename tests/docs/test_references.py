@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from shopstream.domain.failures import REASONS
 from shopstream.events import EVENT_OF
-from shopstream.reference import PARTS, REASONS, fresh, write_references
+from shopstream.reference import PARTS, fresh, write_references
 from shopstream.schemas import EXAMPLES, FIELDS, schema_of
 from shopstream.settings import setting_table
 

@@ -78,6 +78,8 @@ def test_an_unknown_rejection_or_key_is_told(invoices: Shop) -> None:
     assert "FIELD=VALUE" in invoices.run("replay", "--where", "reason", code=2).stderr
     told = invoices.run("quarantine", "list", "--where", "topic=ordrs", code=2).stderr
     assert "--where topic=ordrs: topics are clicks, orders, carts, stock" in told
+    told = invoices.run("replay", "--where", "reason=curency", code=2).stderr
+    assert "--where reason=curency: reasons are json, encoding, " in told
     twice = ("--where", "topic=clicks", "--where", "topic=orders")
     assert "--where topic: given twice" in invoices.run("replay", *twice, code=2).stderr
 

@@ -16,6 +16,29 @@ from shopstream.domain.canonical import RESERVED, settled_amount
 from shopstream.domain.currencies import CURRENCIES
 from shopstream.events import EVENT_OF, ID_BYTES_MAX, QUANTITY_MAX, Failure, Order, OrderLine
 
+REASONS: dict[str, str] = {
+    "json": "Not JSON, or not an object.",
+    "encoding": "Not UTF-8.",
+    "too_large": "Over `event_bytes_max` or `order_bytes_max`, or a payload over 1 MiB.",
+    "columns": "A CSV row with another number of columns than its header.",
+    "missing": "A required field is absent, null or empty.",
+    "type": "Another JSON type than the field has.",
+    "value": "Not one of the words allowed, or text that is too long.",
+    "id": "An id that is empty, over 256 bytes or holds control characters.",
+    "timestamp": "Not an ISO 8601 time with a zone.",
+    "future": "Further ahead of its arrival than `future_max`.",
+    "quantity": "Not a whole number from 1 (from 0 for carts and stock).",
+    "price": "Not a usable amount; 0 or less in an order line.",
+    "currency": "Not an ISO 4217 code.",
+    "amount": "Not a usable decimal.",
+    "total": "The amount isn't the sum of the lines + shipping + tax - discount.",
+    "lines": "An order without lines, or with too many.",
+    "conflict": "Same id as an earlier event, other content. The first one stays.",
+    "unknown_event": "A Segment or GA4 call that says nothing we know how to keep.",
+    "poison": "Processing it failed again and again; it was set aside.",
+}
+"""Why an event is quarantined. The first failure's reason is the one the ledger counts."""
+
 AMOUNT_LIMIT = Decimal("99999999999999.99995")
 """Amounts below this are, rounded to four decimals, below 10 ** 14, which DECIMAL(18, 4) holds."""
 PAYLOAD_BYTES_MAX = 1024 * 1024

@@ -11,7 +11,7 @@ from itertools import islice
 import msgspec
 from msgspec import Raw, Struct
 
-from shopstream.domain.failures import UNREADABLE, shown
+from shopstream.domain.failures import REASONS, UNREADABLE, shown
 from shopstream.domain.validation import units_of
 from shopstream.errors import ConfigError, ShopstreamError
 from shopstream.events import EVENT_OF, TOPICS, Entry, OnBadLine, Order, OrderLine
@@ -111,13 +111,15 @@ def _to_replay(
 
 
 def ensure_askable(where: Mapping[str, str]) -> None:
-    """Raises ConfigError for a key that rejections can't be asked for by, or a topic that there
-    isn't.
+    """Raises ConfigError for a key that rejections can't be asked for by, or a topic or reason that
+    there isn't.
     """
     if unknown := set(where) - set(WHERE):
         raise ConfigError(f"--where {unknown.pop()}: is not one of {', '.join(WHERE)}")
     if (topic := where.get("topic", TOPICS[0])) not in TOPICS:
         raise ConfigError(f"--where topic={topic}: topics are {', '.join(TOPICS)}")
+    if (reason := where.get("reason", "json")) not in REASONS:
+        raise ConfigError(f"--where reason={reason}: reasons are {', '.join(REASONS)}")
 
 
 def rejections(tables: Tables, where: Mapping[str, str]) -> Iterator[QuarantineRecord]:
