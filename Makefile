@@ -19,7 +19,7 @@ demo: $(VENV)/.runtime ## run everything on this machine with simulated shoppers
 
 test: $(VENV)/.dev ## run all tests, the slow ones and a sample of the faults included
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --ignore tests/models/engines --ignore tests/infra
-	$(BIN)/pytest tests/models/engines
+	$(BIN)/pytest tests/models/engines -n $(WORKERS) --dist loadfile
 
 test-aws: $(VENV)/.dev ## apply Terraform to an emulator of AWS and drive the deployed code (needs terraform)
 	$(BIN)/pytest tests/infra -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
