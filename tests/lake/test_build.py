@@ -640,6 +640,42 @@ def test_rows_of_another_day_than_what_landed_are_written_to_that_day(
     assert [str(row["day"]) for row in lake.rows("silver_clicks")] == ["2025-11-19"] * 2
 
 
+def test_a_table_of_one_day_gains_and_loses_columns_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = models_with(
+        tmp_path / "models", silver_clicks_sql=with_loud, silver_clicks_yml=with_loud_column
+    )
+    lake = RealLake(tmp_path / "data")
+    lake.arrive("clicks", click("a", 18), click("b", 18))
+    only = ("silver_clicks",)
+    lake.build(select=only)
+    with monkeypatch.context() as patched:
+        use(patched, changed)
+        lake.build(select=only)
+        (name,) = lake.current.tables["silver_clicks"].files
+        assert read_parquet("loud", [str(lake.folder / name)]) == ["A", "B"]
+    lake.build(select=only)
+    with open_catalog(lake.settings.data_dir) as catalog:
+        table = catalog.load_table((NAMESPACE, "silver_clicks"))
+        assert "loud" not in {field.name for field in table.schema().fields}
+        assert sorted(table.scan().to_arrow()["event_id"].to_pylist()) == ["a", "b"]
+
+
+def no_view(yml: str) -> str:
+    return yml.replace("accepted_values: [view, click,", "accepted_values: [click,")
+
+
+def test_what_was_written_of_a_table_that_fails_its_tests_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, models_with(tmp_path / "models", silver_clicks_yml=no_view))
+    lake = RealLake(tmp_path / "data")
+    lake.arrive("clicks", click("a", 18))
+    assert build(lake.settings, Wanted(select=("silver_clicks",))).failed == ["silver_clicks"]
+    assert list((lake.folder / "warehouse").rglob("*.parquet")) == []
+
+
 def with_loud_number(yml: str) -> str:
     """A column of another type, and a test that fails."""
     yml = yml.replace("{name: browser, type: VARCHAR,", "{name: browser, type: BIGINT,")
@@ -683,8 +719,6 @@ def test_what_changed_longer_ago_than_snapshots_are_kept_is_built_in_full(
 
 
 def read_parquet(column: str, files: list[str]) -> list[Any]:
-    import duckdb
-
     with duckdb.connect() as con:
         found = con.execute(f"SELECT {column} FROM read_parquet($1) ORDER BY ALL", [files])
         return [value for (value,) in found.fetchall()]
