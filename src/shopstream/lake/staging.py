@@ -87,7 +87,7 @@ class Staging:
     # --- stage ------------------------------------------------------------------------------
 
     def stage(self) -> list[TestFailure]:
-        """Make the table's rows, audit them, and write them aside unless tests fail; those do."""
+        """Make the rows and audit them, written aside already or then; the tests that they fail."""
         import duckdb
 
         if spoilt := self._lake.spoilt(self._model.name):
@@ -103,9 +103,7 @@ class Staging:
             if not written:
                 self._make()
             failures = self._audit(WRITTEN if written else STAGED)
-            if failures:
-                self.discard()
-            elif not written:
+            if not failures and not written:
                 self._write()
             self._let_go()
             return failures
