@@ -1,6 +1,12 @@
 """What holds for all tests."""
 
+import signal
+
 from hypothesis import HealthCheck, settings
+
+# A shell that starts the tests in its background has them, and all that they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes is the machine's matter: busy with other tests, it fails none of them.
 settings.register_profile(

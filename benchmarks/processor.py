@@ -1,9 +1,13 @@
 """The processor on a log that is full already: validate, dedupe, store, rules, checkpoint.
 
-Times are of whole processes, from their start until all is processed, on the default rules.
+Times are of whole processes, from their start until all is processed, on the default rules. The
+limits are the decoder alone, and a loop that on the same log and tables does the least that could
+be called a processor: decode, put each event under its user, count one rule in a dict, checkpoint;
+no repeated ids, sessions, timers, offers, ledger or quarantine.
 """
 
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -11,17 +15,19 @@ from benchmarks.events import batches
 from benchmarks.figures import Bench, Figure
 from benchmarks.filling import data_dir
 from benchmarks.limits import decode_s
-from benchmarks.processes import SHOPSTREAM, Used, kill, start, wait
+from benchmarks.processes import ROOT, SHOPSTREAM, Used, kill, start, wait
 
 JOB = "processor"
 _LIMIT = "decode and validate only, one process"
+_BARE = "decode, store, count, checkpoint and nothing else, one process"
 _GAIN = "two processes against one"
+_SCRIPT = ROOT / "benchmarks" / "peers" / "bare_processor.py"
 _ONE, _TWO = "one process", "two processes, `--shards 2`"
 
 
 def measure(bench: Bench) -> list[Figure]:
     limit = bench.events / decode_s(list(batches(bench.input)))
-    found = [Figure(job=JOB, name=_LIMIT, value=limit, unit="events/s", kind="limit")]
+    found = [Figure(job=JOB, name=_LIMIT, value=limit, unit="events/s", kind="limit"), _bare(bench)]
     rates = []
     for shards in (1, 2):
         root = data_dir(bench, f"processor-{shards}", shards=shards, historical=False)
@@ -37,6 +43,21 @@ def measure(bench: Bench) -> list[Figure]:
         target=1.6,
     )
     return [*found, gain]
+
+
+def _bare(bench: Bench) -> Figure:
+    root = data_dir(bench, "processor-bare", shards=1, historical=False)
+    output = bench.folder / "bare.txt"
+    used = wait(start([sys.executable, str(_SCRIPT), str(root)], output), output)
+    shutil.rmtree(root)
+    return Figure(
+        job=JOB,
+        name=_BARE,
+        value=bench.events / used.wall_s,
+        unit="events/s",
+        kind="limit",
+        note=f"{used.cpu_s / bench.events * 1e6:.2f} µs of processor time an event",
+    )
 
 
 def process(root: Path, shards: int) -> tuple[float, list[Used]]:
@@ -73,7 +94,7 @@ def _figures(shards: int, rate: float, events: int, used: list[Used]) -> list[Fi
             name=name,
             value=rate,
             unit="events/s",
-            against=_LIMIT,
+            against=_BARE,
             target=200_000 if shards == 1 else 0,
             note=f"{cpu_us:.2f} µs of processor time an event",
         ),

@@ -24,11 +24,11 @@ from shopstream.engine import open_aws_engine
 from shopstream.errors import ConfigError, DataDirError
 from shopstream.events import TOPICS
 from shopstream.flows.history import NUMBER_CHARS, lines_of, mark_of, record_hash
-from shopstream.flows.orders import line_count
+from shopstream.flows.orders import line_count, made_from
 from shopstream.flows.records import RECEIVED, ledger_rows
 from shopstream.flows.work import QUARANTINED, STORED
 from shopstream.large_maps import LargeMap
-from shopstream.ledger import Cells, Held, TopicCounts, add_up, made_from, reasons
+from shopstream.ledger import Cells, Held, TopicCounts, add_up, reasons
 from shopstream.ports import Items
 from shopstream.settings import Settings
 

@@ -11,17 +11,19 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
 
 import apsw
 import msgspec
 
 from shopstream import machine
-from shopstream.domain.receivers import read_receivers
+from shopstream.domain.plurals import counted
+from shopstream.domain.receivers import Receiver, read_receivers, refusal
 from shopstream.engine import open_engine
 from shopstream.errors import ConfigError, DataDirError, ShopstreamError
 from shopstream.heartbeats import alive, read_heartbeats
 from shopstream.keys import KEYS_FILE, list_keys
-from shopstream.rules_file import load_rules
+from shopstream.rules_file import rules_in_force
 from shopstream.settings import Settings
 
 Level: TypeAlias = Literal["ok", "warning", "error"]
@@ -118,12 +120,12 @@ def _data_dir(settings: Settings) -> Findings:
         else:
             yield Finding("ok", f"{root} is new: it is made at the first start")
     else:
-        yield Finding("ok", f"{root} holds data in {shards} shard{'s' * (shards > 1)}")
+        yield Finding("ok", f"{root} holds data in {counted(shards, 'shards')}")
         if settings.shards not in (0, shards):
             yield Finding(
                 "error",
                 f"the setting shards is {settings.shards}, the data has {shards}",
-                "Leave the setting out; the number is fixed when a data directory is made.",
+                f"Leave the setting out, or run `shopstream reshard {settings.shards}`.",
             )
     yield from _filesystem(machine.filesystem_of(_existing(root)))
     yield from _fsync(_existing(root))
@@ -256,9 +258,11 @@ def _port(settings: Settings, now_us: int) -> Findings:
 def _keys(settings: Settings) -> Findings:
     live = [key for key in list_keys(settings.data_dir) if key.live and key.kind == "write"]
     if live:
-        yield Finding("ok", f"{len(live)} write key{'s' * (len(live) > 1)}")
+        yield Finding("ok", counted(len(live), "write keys"))
     elif _loopback(settings.host):
-        yield Finding("ok", f"no write key: any is taken, but only from here ({settings.host})")
+        yield Finding(
+            "ok", f"no write key: events are taken without, from here only ({settings.host})"
+        )
     else:
         yield Finding(
             "error",
@@ -283,7 +287,7 @@ def _rules(settings: Settings) -> Findings:
         yield Finding("error", f"there is no {path}", "Write it, or leave the setting rules out.")
         return
     try:
-        load_rules(path)
+        rules_in_force(settings)
     except ConfigError as e:
         for fault in str(e).splitlines():
             yield Finding("error", fault, "See docs/rules.md and `shopstream rules check`.")
@@ -299,12 +303,35 @@ def _receivers(settings: Settings) -> Findings:
         except ConfigError as e:
             yield Finding("error", str(e), advice)
             continue
-        if receiver.kind == "apprise" and not _apprise_knows(url):
+        if why := refused(receiver, settings):
+            yield Finding(
+                "error",
+                f"alerts can't go to {receiver.name}: {why}",
+                "Set notify_private_addresses = true if you want them to go there.",
+            )
+        elif receiver.kind == "apprise" and not _apprise_knows(url):
             yield Finding("error", f"notify: Apprise can't use {receiver.name}", advice)
         else:
             yield Finding("ok", f"alerts go to {receiver.name}")
     if not settings.notify:
         yield Finding("warning", "alerts go nowhere", "Set notify, e.g. to console://.")
+
+
+def refused(receiver: Receiver, settings: Settings) -> str:
+    """Why no alert will ever be sent to a webhook, as far as its URL says: "" where it names a host
+    that only a look-up could tell of.
+    """
+    if receiver.kind != "webhook" or settings.notify_private_addresses:
+        return ""
+    host = urlsplit(receiver.url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return f"{host} is this machine"
+    try:
+        # As numbers only, in all the ways that connecting to it would read them.
+        found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return ""
+    return refusal(str(found[0][4][0])) or ""
 
 
 def _apprise_knows(url: str) -> bool:

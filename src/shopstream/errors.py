@@ -4,6 +4,7 @@ ShopstreamError
 ├── ConfigError          a setting, rule or mapping is wrong: names file, key, value
 ├── DataDirError         the data directory is missing, of another version, or unusable
 │   └── Busy             another process holds what this one needs
+│       └── Resharded    another process has changed the number of shards
 ├── LogError             the log could not take or give events
 │   ├── LogFull          no room: try again later (503)
 │   └── LogBroken        a write or fsync failed: nothing was acknowledged, the process must end
@@ -29,6 +30,10 @@ class DataDirError(ShopstreamError):
 
 class Busy(DataDirError):
     """Another process holds what this one needs."""
+
+
+class Resharded(Busy):
+    """Another process has changed the number of shards since this one read it: start again."""
 
 
 class LogError(ShopstreamError):

@@ -152,6 +152,11 @@ class Failure(Struct, gc=False, frozen=True, omit_defaults=True):
 
     @property
     def message(self) -> str:
+        """What a sender is told; of a field that isn't there just what was wanted."""
+        absent = self.value == "absent" and self.reason in ("missing", "lines")
+        if absent or self.reason == "missing":
+            stood = "" if absent else f" ({self.value})"
+            return f"{self.field} is missing{stood}; wanted: {self.wanted}"
         return f"{self.field}: {self.value} is not {self.wanted}"
 
 
@@ -205,7 +210,10 @@ AlertKind: TypeAlias = Literal[
 
 
 class Alert(Struct, gc=False, omit_defaults=True, kw_only=True):
-    """Something a person should see. `alert_id` is the idempotency key at every receiver."""
+    """Something a person should see. `alert_id` is the idempotency key at every receiver.
+
+    With the kind, `body` says all that `subject` does: some receivers show only one of them.
+    """
 
     alert_id: str
     kind: AlertKind

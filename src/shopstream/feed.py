@@ -15,7 +15,7 @@ import httpx
 import msgspec
 
 from shopstream.engine import Engine, open_aws_engine, open_engine
-from shopstream.errors import Busy, LogFull, NotRunning
+from shopstream.errors import Busy, LogFull, NotRunning, Resharded
 from shopstream.events import Entry
 from shopstream.heartbeats import alive, read_heartbeats
 from shopstream.patience import BUSY_STATUSES, wait_s
@@ -68,7 +68,8 @@ def open_feed(settings: Settings, *, direct: bool = True) -> Feed:
     it isn't there, or of AWS. Without `direct` the log of a data directory is left to the
     collector, also when none holds it now.
 
-    Raises NotRunning when another process holds the log but no collector answers.
+    Raises NotRunning when another process holds the log but no collector answers, Resharded when
+    the number of shards was changed meanwhile.
     """
     if settings.engine == "aws":
         return DirectFeed(open_aws_engine(settings).deployed().write_log(), direct=False)
@@ -77,6 +78,8 @@ def open_feed(settings: Settings, *, direct: bool = True) -> Feed:
         return CollectorFeed(engine)
     try:
         return DirectFeed(engine.write_log())
+    except Resharded:
+        raise
     except Busy:
         return CollectorFeed(engine)
 

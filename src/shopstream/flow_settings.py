@@ -7,12 +7,17 @@ from shopstream.flows.work import FlowConfig
 from shopstream.settings import Settings
 
 
+def limits_of(settings: Settings) -> Limits:
+    """What validation depends on."""
+    return Limits(_us(settings.future_max), settings.total_tolerance)
+
+
 def flow_config(settings: Settings, shard: int, shards: int) -> FlowConfig:
     """The settings as the flows of one shard take them."""
     return FlowConfig(
         shard=shard,
         shards=shards,
-        limits=Limits(_us(settings.future_max), settings.total_tolerance),
+        limits=limits_of(settings),
         session_gap_us=_us(settings.session_gap),
         events_ttl_us=_us(settings.events_ttl),
         offers_ttl_us=_us(settings.offers_ttl),

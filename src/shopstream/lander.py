@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from shopstream.domain.failures import Limits
+from shopstream.bronze import is_landed, look_at_bronze, read_files
 from shopstream.domain.landing import Range, arrival_hour, cut
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import DataDirError, LogFull
+from shopstream.flow_settings import limits_of
 from shopstream.flows.landing import Landing, land_range
 from shopstream.heartbeats import write_heartbeat
 from shopstream.landing_worker import Worker, WorkerFailed
@@ -45,7 +46,7 @@ RANGE_BYTES_MAX = 64 * 1024 * 1024
 enough for two processes that share a backlog to end at about the same time.
 """
 RANGES_MAX = 16
-"""Written down at once; so many are landed anew after a kill."""
+"""Landed together; so many at most are landed anew after a kill."""
 ROWS_MAX = 100_000
 """Rows looked at for that."""
 BACKLOG_EVENTS = 200_000
@@ -88,7 +89,6 @@ def _run(settings: Settings, stop: threading.Event, *, until_idle: bool, wait_s:
         _closing(engine.read_log()) as log,
         _closing(Lander(engine, log, landed)) as lander,
     ):
-        lander.begin()
         _Follower(engine, lander, stop).follow(until_idle=until_idle)
 
 
@@ -104,7 +104,7 @@ class Lander:
         self._log = log
         self._landed = landed
         self._lake = engine.lake()
-        self._limits = Limits(_us(settings.future_max), settings.total_tolerance)
+        self._limits = limits_of(settings)
         self._events_max = settings.land_events_max
         self._worker: Worker | None = None
         self._alone = (os.cpu_count() or 1) < 2
@@ -112,24 +112,80 @@ class Lander:
         self.files, self.bytes = landed.totals()
         self.rejected = 0
 
-    def begin(self) -> None:
-        """Make sure that the log goes on where landing ended."""
-        start, end = self._log.start(), self._log.end()
+    def begin(self, stop: threading.Event | None = None, beat: "Beat | None" = None) -> None:
+        """Make sure that the log goes on where landing ended; bronze itself says where that was if
+        `lake/landed.db` was lost, or is an older copy. Ended by `stop` or a kill in the middle of
+        that, it goes on there the next time.
+        """
+        if (
+            self._landed.unsure()
+            or self._position < self._log.start()
+            or self._is_older_than_bronze()
+        ):
+            self._recover(stop or threading.Event(), beat)
+        end = self._log.end()
         if self._position > end:
             raise DataDirError(
                 f"{self._settings.data_dir}: the log ends at {end}, but events up to"
                 f" {self._position} are landed: it is another log; restore the right one, or move"
                 " bronze/ and lake/ away to begin anew"
             )
-        if self._position < start:
+
+    def _is_older_than_bronze(self) -> bool:
+        """Whether what comes next was landed before, and is not known to have been intended."""
+        if self._landed.intent(1):
+            return False
+        root, appended_us = self._settings.data_dir, self.waiting_since_us()
+        return is_landed(root, self._position, appended_us)
+
+    def _recover(self, stop: threading.Event, beat: "Beat | None") -> None:
+        """Take over what bronze alone still has, and see to it that the rest is landed again."""
+        self._landed.doubt()
+        root = self._settings.data_dir
+        found = look_at_bronze(
+            root,
+            self._log,
+            self._position,
+            self._landed.names(),
+            events_max=self._events_max,
+            bytes_max=RANGE_BYTES_MAX,
+        )
+        if found.forgotten or found.ranges:
+            _log.warning(
+                "lake/landed.db was lost or is an older copy: bronze/ has files that it lacks",
+                taken_over=sum(len(files) for _, files in found.forgotten),
+                landed_again=len(found.ranges),
+            )
+        for one, files in found.forgotten:
+            if stop.is_set():
+                return
+            landing = read_files(root, one, files, self._position)
+            self._landed.take_over(one, landing.files, landing.tally)
+            self._position = self._landed.position()
+            self._count(landing)
+            if beat:
+                beat.tell(self)
+        if self._position < found.position:
             if self._position:
                 _log.warning(
-                    "the log has forgotten events that were not landed, as `lake` was off",
+                    "the log has forgotten events that were not landed, and bronze/ does not have"
+                    " them: `lake` was off, or files are lost",
                     first=self._position,
-                    after=start,
+                    after=found.position,
                 )
-            self._landed.skip(start)
-            self._position = start
+            self._landed.skip(found.position)
+            self._position = found.position
+        self._landed.trust(found.ranges)
+
+    def ensure_there(self) -> None:
+        """Raises DataDirError when `lake/landed.db` is gone, or another one is there: what is
+        committed from then on would count for nobody.
+        """
+        if not self._landed.is_there():
+            raise DataDirError(
+                f"{self._settings.data_dir}: lake/landed.db was taken away while it was used: the"
+                " lander must start anew, and then makes it anew of bronze/ and the log"
+            )
 
     @property
     def position(self) -> int:
@@ -148,7 +204,7 @@ class Lander:
         """The ranges to land next, written down; those that a killed lander had written down come
         first, as they were. Empty when nothing waits.
         """
-        if unfinished := self._landed.intent():
+        if unfinished := self._landed.intent(RANGES_MAX):
             return unfinished
         extents = self._log.extents(self._position, ROWS_MAX)
         ranges = cut(extents, self._events_max, RANGE_BYTES_MAX)[:RANGES_MAX]
@@ -164,6 +220,9 @@ class Lander:
         """Make the files of a range count."""
         self._landed.commit(one, landing.files, landing.tally)
         self._position = one.after
+        self._count(landing)
+
+    def _count(self, landing: Landing) -> None:
         self.files += len(landing.files)
         self.bytes += sum(file.bytes for file in landing.files)
         self.rejected += sum(units for (*_, reason), units in landing.tally if reason)
@@ -300,9 +359,11 @@ class _Follower:
 
     def follow(self, *, until_idle: bool) -> None:
         lander, beat = self._lander, self._beat
+        lander.begin(self._stop, beat)
         beat.tell(lander)
         pause_s = POLL_S
         while not self._stop.is_set():
+            lander.ensure_there()
             try:
                 landed = self._due(until_idle=until_idle) and lander.land(self._stop, beat)
                 self._sweep()

@@ -13,14 +13,13 @@ from decimal import Decimal
 import msgspec
 from msgspec import Struct
 
-from shopstream.domain.canonical import CART_ID, CART_LINE, FROM_ORDER, ORDER_ID
 from shopstream.domain.validation import units_of
 from shopstream.engine import Engine, open_engine
-from shopstream.errors import DataDirError
+from shopstream.errors import DataDirError, ShopstreamError
 from shopstream.events import Order
+from shopstream.flows.checkpoint import Checkpoint, read_checkpoint
 from shopstream.flows.history import lines_of
-from shopstream.flows.orders import ORDER_PURCHASES, StoredOrder
-from shopstream.flows.processor import Checkpoint
+from shopstream.flows.orders import ORDER_PURCHASES, StoredOrder, made_from
 from shopstream.flows.work import (
     ACCEPTED,
     ARCHIVED,
@@ -89,10 +88,22 @@ class CheckReport(Struct):
 
 
 def check(settings: Settings) -> CheckReport:
-    """Count everything in the data directory; safe while stages run. Raises DataDirError when
-    there is none.
+    """Count everything in the data directory; safe while stages run, and while the number of
+    shards is changed: then it begins again. Raises DataDirError when there is none.
     """
-    engine = open_engine(settings, create=False)
+    while True:
+        engine = open_engine(settings, create=False)
+        try:
+            report = _check(engine)
+        except (ShopstreamError, OSError):
+            if engine.is_current():
+                raise
+        else:
+            if engine.is_current():
+                return report
+
+
+def _check(engine: Engine) -> CheckReport:
     cells: Cells = Counter()
     found: Counter[str] = Counter()
     orders: dict[str, Sold] = {}
@@ -104,7 +115,7 @@ def check(settings: Settings) -> CheckReport:
             checkpoints.append(Checkpoint())
             continue
         try:
-            checkpoints.append(_checkpoint(tables))
+            checkpoints.append(read_checkpoint(tables))
             cells.update(Ledger(tables.scan("ledger")).cells)
             _count_tables(tables, found)
             _count_orders(tables, engine, orders)
@@ -144,11 +155,6 @@ def _tables(engine: Engine, shard: int) -> Tables | None:
         if engine.dir.tables(shard).exists():
             raise
         return None
-
-
-def _checkpoint(tables: Tables) -> Checkpoint:
-    stored = tables.get("state", "checkpoint")
-    return msgspec.json.decode(stored, type=Checkpoint) if stored else Checkpoint()
 
 
 def _count_waiting(
@@ -234,25 +240,6 @@ def _compare_tables(
                     f" {found[kind]} are there"
                 )
     return held
-
-
-class _Marked(Struct, gc=False):
-    event_id: str = ""
-    extra: dict[str, msgspec.Raw] | None = None
-
-
-_decode_marked = msgspec.json.Decoder(_Marked).decode
-
-
-def made_from(line: bytes) -> str:
-    """The topic of the event that a stored click was made from."""
-    if b'"extra"' not in line:
-        return "clicks"
-    click = _decode_marked(line)
-    extra = click.extra or {}
-    if FROM_ORDER in extra and click.event_id.startswith(ORDER_ID):
-        return ORDER_PURCHASES
-    return "carts" if CART_LINE in extra and click.event_id.startswith(CART_ID) else "clicks"
 
 
 def _count_tables(tables: Tables, found: Counter[str]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from shopstream.cells import Clock
+from shopstream.domain.plurals import counted
 from shopstream.errors import Busy
 from shopstream.events import Entry
 from shopstream.feed import Feed, open_feed
@@ -52,9 +53,13 @@ class LoadedFile:
         if self.already_loaded:
             return f"{self.name}: already loaded, nothing added"
         resumed = f" (went on after {self.resumed_at:,})" if self.resumed_at else ""
-        lines = f" of {self.units:,} lines" if self.units > self.events + self.rejected else ""
+        lines = (
+            f" of {counted(self.units, 'lines')}"
+            if self.units > self.events + self.rejected
+            else ""
+        )
         unreadable = f", {self.rejected:,} unreadable to the quarantine" * bool(self.rejected)
-        return f"{self.name}: {self.events:,} {self.topic}{lines}{unreadable}{resumed}"
+        return f"{self.name}: {counted(self.events, self.topic)}{lines}{unreadable}{resumed}"
 
 
 @dataclass

@@ -12,7 +12,7 @@ from shopstream.engine import open_aws_engine, open_engine
 from shopstream.events import Offer
 from shopstream.flows.people import stored_clicks
 from shopstream.ports import Tables
-from shopstream.rules_file import load_rules
+from shopstream.rules_file import rules_in_force
 from shopstream.settings import Settings
 
 _decode_offer = msgspec.json.Decoder(Offer).decode
@@ -46,7 +46,7 @@ def explain(settings: Settings, user_id: str) -> list[Explanation]:
 def _rules(settings: Settings) -> RuleSet:
     if settings.engine == "aws":
         return open_aws_engine(settings).deployed().rules()
-    return load_rules(settings.rules_path)
+    return rules_in_force(settings)
 
 
 def _tables_of(settings: Settings, user_id: str) -> Tables:

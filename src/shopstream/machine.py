@@ -1,9 +1,11 @@
 """Measurements of the machine that shopstream runs on. What Linux alone tells is None elsewhere."""
 
 import os
+import resource
 import statistics
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 NETWORK_FILESYSTEMS = frozenset(
@@ -58,6 +60,19 @@ def free_bytes(folder: Path) -> int:
     """What may still be written to the file system of `folder`."""
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize
+
+
+def allow_open_files(wanted: int) -> int:
+    """Let this process have so many files open at a time, or as many as it may; returns how many
+    of those wanted it then may have.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else min(wanted, soft)
 
 
 def memory_bytes(

@@ -1,6 +1,7 @@
 """The processor stage: follows the log for one shard until it is told to stop."""
 
 import gc
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,14 +9,15 @@ from pathlib import Path
 import structlog
 
 from shopstream.engine import Engine, open_engine
-from shopstream.errors import ConfigError, DataDirError
+from shopstream.errors import ConfigError, DataDirError, ShopstreamError
 from shopstream.flow_settings import flow_config
 from shopstream.flows.processor import Processor
 from shopstream.flows.tries import Tries
+from shopstream.flows.work import DERIVED
 from shopstream.heartbeats import write_heartbeat
 from shopstream.local.log import SqliteLog
 from shopstream.ports import Tables
-from shopstream.rules_file import load_rules
+from shopstream.rules_file import rules_in_force
 from shopstream.settings import Settings
 from shopstream.stopping import stopped_by_signals
 
@@ -29,16 +31,23 @@ COLLECT_BATCHES = 100
 _log = structlog.get_logger("shopstream.processor")
 
 
-def run_processor(settings: Settings, shard: int = 0, *, until_idle: bool = False) -> None:
+def run_processor(
+    settings: Settings,
+    shard: int = 0,
+    *,
+    until_idle: bool = False,
+    stop: threading.Event | None = None,
+) -> None:
     """Process the log for `shard`; with `until_idle` until all there now is has been processed.
 
-    Blocks; SIGTERM and SIGINT end it after the micro-batch at hand. Raises Busy when another
-    process works on this shard, ConfigError when there is no such shard.
+    Blocks; SIGTERM and SIGINT set `stop`, and that ends it after the micro-batch at hand, with all
+    offers in archive files. Raises Busy when another process works on this shard, ConfigError when
+    there is no such shard.
     """
     engine = open_engine(settings)
     if shard >= engine.shards:
         raise ConfigError(f"--shard {shard}: {engine.dir.root} has {engine.shards}, counted from 0")
-    rules = load_rules(settings.rules_path)
+    rules = rules_in_force(settings)
     tables = engine.write_tables(shard)
     log = engine.read_log()
     try:
@@ -48,7 +57,7 @@ def run_processor(settings: Settings, shard: int = 0, *, until_idle: bool = Fals
         _ensure_nothing_missing(log.start(), processor.checkpoint.position, engine)
         processor.begin()
         follower = _Follower(engine, log, tables, processor)
-        with stopped_by_signals() as stop:
+        with stopped_by_signals(stop) as stop:
             follower.follow(stop.is_set, until_idle=until_idle)
         processor.end()
     finally:
@@ -126,7 +135,17 @@ class _Follower:
         finally:
             gc.enable()
             gc.unfreeze()
+        self._file_offers()
         self._beat(last=True)
+
+    def _file_offers(self) -> None:
+        """Have the lake miss no offer while no processor runs. A disk that doesn't take the files
+        keeps nobody from stopping: the feed has the offers, and the next start files them.
+        """
+        try:
+            self._processor.file_offers(_now_us())
+        except (ShopstreamError, OSError) as e:
+            _log.warning("offers_not_filed", error=str(e), hint="the next start files them")
 
     def _beat(self, *, last: bool = False) -> None:
         """About once a second: publish how far this shard is, and now and then sync its tables."""
@@ -154,7 +173,9 @@ class _Follower:
                 "accepted": ledger.total("accepted"),
                 "duplicate": ledger.total("duplicate"),
                 "quarantined": ledger.total("quarantined"),
+                "derived": ledger.total(DERIVED),
                 "offers": ledger.total("made") + ledger.total("held_out"),
+                "unfiled": processor.unfiled,
                 "alerts": ledger.total("raised"),
                 "events_per_s": 0 if last else round(rate),
                 "ended": last,

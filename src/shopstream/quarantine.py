@@ -18,6 +18,7 @@ from shopstream.domain.failures import shown
 from shopstream.engine import Engine, open_aws_engine, open_engine
 from shopstream.errors import ConfigError, DataDirError
 from shopstream.feed import open_feed
+from shopstream.flow_settings import limits_of
 from shopstream.flows.replaying import (
     ReplayReport,
     ensure_askable,
@@ -110,15 +111,19 @@ def replay(
     """Append the rejections that match again, with `set_fields` put in first, and have them
     processed; see `replay_all`.
 
-    What comes of them is historical unless `live`. Raises ConfigError for an unknown `where` key.
+    What comes of them is historical unless `live`. With `dry_run` nothing is appended: the report
+    says what would be, and what of it validation would reject again. It can't tell what only the
+    tables know: a duplicate, or another event with the same id (`conflict`).
+    Raises ConfigError for an unknown `where` key.
     """
     began_us = _now_us()
+    limits = limits_of(settings)
     records = _records(settings, where)
     if dry_run:
-        return replay_all(records, set_fields, None, now_us=_now_us)
+        return replay_all(records, set_fields, None, now_us=_now_us, limits=limits)
     ensure_configured(settings)
     with open_feed(settings) as feed:
-        report = replay_all(records, set_fields, feed, now_us=_now_us, live=live)
+        report = replay_all(records, set_fields, feed, now_us=_now_us, limits=limits, live=live)
         direct = feed.direct
     settle(settings, direct=direct)
     if settings.engine != "aws" and report.replayed:

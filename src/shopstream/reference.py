@@ -55,6 +55,8 @@ def _kind(found: dict[str, Any]) -> str:
 
 def _one_kind(found: dict[str, Any]) -> str:
     match found:
+        case {"enum": words} if "EUR" in words:
+            return "currency code"
         case {"enum": words}:
             return ", ".join(f"`{word}`" for word in words)
         case {"format": "date-time"}:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from shopstream.domain.rules import RuleSet, parse_rules
 from shopstream.errors import ConfigError
+from shopstream.settings import Settings
 
 RULES_BYTES_MAX = 1024 * 1024
 
 
 def default_rules() -> RuleSet:
-    """The three rules that hold where there is no rules file."""
+    """The three rules that hold where nobody wrote others."""
     return parse_rules(default_rules_text(), "default_rules.toml")
 
 
@@ -19,18 +20,42 @@ def default_rules_text() -> str:
     return files("shopstream.domain").joinpath("default_rules.toml").read_text("utf-8")
 
 
+def rules_in_force(settings: Settings) -> RuleSet:
+    """The rules of the file that the setting `rules` names; without it those of `rules.toml` in
+    the data directory, and the defaults when there is none.
+
+    Raises ConfigError as `load_rules` does, and naming the setting where its file isn't there: then
+    no offer is made by rules that nobody chose.
+    """
+    path = settings.rules_path
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        if settings.rules is None:
+            return default_rules()
+        raise ConfigError(
+            f"setting rules: there is no file {path}; write it, or leave the setting out for"
+            f" {settings.data_dir / 'rules.toml'} or else the default rules"
+        ) from None
+    except OSError as e:
+        raise _unreadable(path, e) from None
+    return rules_of(raw, str(path))
+
+
 def load_rules(path: Path) -> RuleSet:
-    """The rules of the file at `path`; the defaults when there is none.
+    """The rules of the file at `path`.
 
     Raises ConfigError naming file, rule and key, when it can't be read or something in it is wrong.
     """
     try:
         raw = path.read_bytes()
-    except FileNotFoundError:
-        return default_rules()
     except OSError as e:
-        raise ConfigError(f"{path}: cannot be read: {e.strerror}") from None
+        raise _unreadable(path, e) from None
     return rules_of(raw, str(path))
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{path}: cannot be read: {error.strerror}")
 
 
 def rules_of(raw: bytes, place: str) -> RuleSet:

@@ -2,17 +2,38 @@
 OpenAPI page and `docs/events.md`.
 
 A schema says what a validator of JSON Schema can check. `domain.validation` also checks what it
-can't: amounts that add up, known currencies, times that are not in the future.
+can't: amounts that add up, times that are not in the future, of an id its length in bytes and
+whether characters beyond U+FFFF, or that Unicode hasn't assigned, are printable. Where the two
+can't say quite the same the schema is the stricter one, but for a whole number written `3.0`, which
+is an integer to JSON Schema.
+
+Patterns are of ECMA-262, as JSON Schema wants it, without what not every engine has, such as
+lookahead. Where `$` also matches before a newline at the end, as in Python's `re`, that newline
+passes.
 """
 
 from typing import Any
 
 import msgspec
 
+from shopstream.domain.canonical import RESERVED
+from shopstream.domain.currencies import CURRENCIES
 from shopstream.domain.failures import LINES_MAX
 from shopstream.events import EVENT_OF, OrderLine, Topic
 
 AMOUNT_MAX = 10**14
+_FROM_1 = r"[1-9][0-9]{0,12}(\.[0-9]+)?|[1-9][0-9]{13}(\.[0-9]{1,4})?"
+AMOUNT_PATTERN = rf"^(0(\.[0-9]+)?|{_FROM_1})$"
+"""Amounts as text, below AMOUNT_MAX also when rounded. An exponent may be written, but no regular
+expression can tell how large it may be.
+"""
+PRICE_PATTERN = rf"^(0\.0{{0,3}}[1-9][0-9]*|{_FROM_1})$"
+"""The same from 0.0001, the least that is above 0 however it is rounded."""
+ID_PATTERN = (
+    r"^[^\u0000-\u001f\u007f-\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680"
+    r"\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ue000-\uf8ff\ufeff\ufff0-\uffff]*$"
+)
+"""Without control characters: all up to U+FFFF that Unicode says are not printable."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 FIELDS: dict[str, str] = {
@@ -138,13 +159,17 @@ def _open(structure: dict[str, Any]) -> dict[str, Any]:
 
 def _readable(name: str, found: dict[str, Any], priced_line: bool) -> dict[str, Any]:
     choices = found.get("anyOf", [found])
-    least = {"exclusiveMinimum": 0} if priced_line else {"minimum": 0}
+    least = 0.0001 if priced_line else 0
+    written = PRICE_PATTERN if priced_line else AMOUNT_PATTERN
     shown = []
     for choice in choices:
         if choice.get("format") == "decimal":
-            shown += [{"type": "number", **least, "exclusiveMaximum": AMOUNT_MAX}, choice]
+            number = {"type": "number", "minimum": least, "exclusiveMaximum": AMOUNT_MAX}
+            shown += [number, choice | {"pattern": written}]
         elif name == "currency" and choice.get("type") == "string":
-            shown.append({"type": "string", "pattern": "^[A-Z]{3}$"})
+            shown.append({"type": "string", "enum": sorted(CURRENCIES)})
+        elif name.endswith("_id") and choice.get("type") == "string":
+            shown.append(choice | {"pattern": ID_PATTERN, "not": {"pattern": f"^{RESERVED}"}})
         elif name == "lines":
             shown.append({**choice, "minItems": 1, "maxItems": LINES_MAX})
         else:

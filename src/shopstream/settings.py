@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def _setting(default: Any, help: str, *, least: Any = None, most: Any = None) ->
     return field(default=default, metadata=metadata)
 
 
+SHARDS_MAX = 64
 _SECOND, _HOUR = timedelta(seconds=1), timedelta(hours=1)
 _PLAIN = (0, 1, 0 * _SECOND, _SECOND)
 """Least values that go without saying."""
@@ -65,9 +67,11 @@ class Settings:
     body_bytes_max: int = _setting(4 * MIB, "Largest request body as sent.", least=1)
     inflated_bytes_max: int = _setting(16 * MIB, "Largest request body after gunzip.", least=1)
     batch_events_max: int = _setting(10_000, "Most events in one request.", least=1)
-    event_bytes_max: int = _setting(256 * KIB, "Largest click, cart line or stock level.", least=1)
+    event_bytes_max: int = _setting(
+        256 * KIB, "Largest click, cart line or stock level.", least=1, most=8 * MIB
+    )
     order_bytes_max: int = _setting(
-        MIB + 256 * KIB, "Largest order, its payload included.", least=1
+        MIB + 256 * KIB, "Largest order, its payload included.", least=1, most=8 * MIB
     )
     header_bytes_max: int = _setting(32 * KIB, "Largest request head.", least=KIB)
     rate_events_per_s: int = _setting(
@@ -83,9 +87,10 @@ class Settings:
 
     shards: int = _setting(
         0,
-        "Processor processes, fixed when the data directory is made; 0 is as made, at first 1.",
+        "Processor processes of a new data directory; 0 is as it is, at first 1."
+        " `shopstream reshard` changes it.",
         least=0,
-        most=64,
+        most=SHARDS_MAX,
     )
     batch_events: int = _setting(
         10_000, "Most events the processor commits at once.", least=1, most=1_000_000
@@ -217,7 +222,7 @@ class Settings:
     sql_timeout: timedelta = _setting(
         timedelta(seconds=60), "How long a SQL query may take.", least=_SECOND
     )
-    sql_memory: int = _setting(GIB, "Memory of a SQL query, in bytes.", least=64 * MIB)
+    sql_memory: int = _setting(GIB, "Memory of a SQL query, in bytes.", least=128 * MIB)
     sql_rows_max: int = _setting(
         1_000, "Most rows of a query shown as a table on a terminal.", least=1
     )
@@ -330,6 +335,7 @@ def load_settings(
     Raises ConfigError naming the place, the key, the value and what was wanted.
     """
     environ = os.environ if environ is None else environ
+    _ensure_known(environ)
     given = {k: v for k, v in (overrides or {}).items() if v is not None}
     data_dir = Path(given.get("data_dir") or environ.get(_env("data_dir")) or "shopstream-data")
     file = data_dir / "shopstream.toml"
@@ -358,8 +364,36 @@ def _is_account(text: str) -> bool:
     return re.fullmatch(r"[0-9]{12}", text) is not None
 
 
+_OF_TESTS = "SHOPSTREAM_TEST_"
+"""How variables begin that only the tests read."""
+_OF_KUBERNETES = re.compile(
+    r"SHOPSTREAM_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?"
+    r"|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?)"
+)
+"""What it sets in every container for a Service called shopstream, beside SHOPSTREAM_PORT:
+https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+"""
+
+
 def _env(name: str) -> str:
     return f"SHOPSTREAM_{name.upper()}"
+
+
+def _ensure_known(environ: Mapping[str, str]) -> None:
+    """Raises ConfigError for a variable that reads like a setting and is none."""
+    if (port := environ.get(_env("port"), "")).startswith("tcp://"):
+        raise ConfigError(
+            f"environment {_env('port')}: {port!r} is not a port: Kubernetes sets it for a Service"
+            " called shopstream; give the pods enableServiceLinks: false, or the Service another"
+            " name"
+        )
+    known = {f.name: _env(f.name) for f in fields(Settings)}
+    for name in sorted(environ):
+        ours = name.startswith(_env("")) and not name.startswith(_OF_TESTS)
+        if ours and name not in known.values() and not _OF_KUBERNETES.fullmatch(name):
+            near = get_close_matches(name.removeprefix(_env("")).lower(), known, n=1)
+            hint = f"did you mean {known[near[0]]}?" if near else "see `shopstream settings`"
+            raise ConfigError(f"environment {name}: there is no such setting; {hint}")
 
 
 def _type_of(name: str) -> Any:

@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
-
-import zstandard
+from typing import IO, BinaryIO, cast
 
 from shopstream.errors import SourceError
 
 _CHUNK = 1024 * 1024
 _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
+_ZSTD_ENDS_EARLY = "Truncated compressed stream"
 _TYPES = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -32,7 +31,9 @@ _TYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFile:
-    """A file that can be loaded. `type` is csv, ndjson or parquet; `digest` is of its bytes."""
+    """A file that can be loaded. `type` is csv, ndjson or parquet; `digest` is of its bytes without
+    compression, `size` with it.
+    """
 
     path: Path
     type: str
@@ -73,7 +74,12 @@ def _examined(path: Path, file: BinaryIO, type: str) -> SourceFile:
     if found == "parquet":
         _ensure_parquet(path, file, magic)
     elif magic == _PARQUET:
-        raise SourceError(f"{path}: is Parquet, not {found}; rename it to end in .parquet")
+        advice = (
+            f"the mapping is for {found} files: write one for its columns, or load it as {found}"
+            if type
+            else "rename it to end in .parquet"
+        )
+        raise SourceError(f"{path}: is Parquet, not {found}; {advice}")
     elif magic[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise SourceError(f"{path}: is UTF-16; convert it first: iconv -f UTF-16 -t UTF-8")
     file.seek(0)
@@ -104,64 +110,41 @@ def _ensure_parquet(path: Path, file: BinaryIO, magic: bytes) -> None:
 
 
 def _digest(path: Path, file: BinaryIO, compression: str) -> tuple[str, int]:
-    digest, size = sha256(), 0
-    check = _Integrity(compression)
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-        size += len(chunk)
-        try:
-            check.feed(chunk)
-        except (zlib.error, zstandard.ZstdError) as e:
-            raise SourceError(f"{path}: its {compression} data is damaged: {e}") from None
-    if not check.complete:
-        raise SourceError(f"{path}: its {compression} data ends too early; copy it again")
-    return digest.hexdigest(), size
+    digest = sha256()
+    try:
+        stream = _inflated(file, compression)
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    except (EOFError, OSError, zlib.error) as e:
+        if isinstance(e, OSError) and e.errno is not None:
+            raise  # the disk's
+        if isinstance(e, EOFError) or str(e) == _ZSTD_ENDS_EARLY:
+            raise SourceError(
+                f"{path}: its {compression} data ends too early; copy it again"
+            ) from None
+        raise SourceError(f"{path}: its {compression} data is damaged: {e}") from None
+    return digest.hexdigest(), path.stat().st_size
 
 
-class _Integrity:
-    """Decompresses to nowhere: gzip of several members and zstd of several frames are whole."""
+def _inflated(file: BinaryIO, compression: str) -> IO[bytes]:
+    """The bytes without compression, of all members or frames, never many more in memory than are
+    read. Reading raises what gzip does, and for zstd OSError.
+    """
+    match compression:
+        case "gzip":
+            plain = cast(io.RawIOBase, gzip.GzipFile(fileobj=file))
+        case "zstd":
+            # Of the libraries for zstd this one tells where a file ends too early.
+            import pyarrow  # type: ignore[import-untyped]  # it ships no types
 
-    def __init__(self, compression: str) -> None:
-        self._compression = compression
-        self.complete = not compression
-        self._stream: Any = self._new()
-
-    def _new(self) -> Any:
-        match self._compression:
-            case "gzip":
-                return zlib.decompressobj(wbits=31)
-            case "zstd":
-                return zstandard.ZstdDecompressor().decompressobj()
-            case _:
-                return None
-
-    def feed(self, chunk: bytes) -> None:
-        while self._stream is not None and chunk:
-            if self.complete:
-                chunk = chunk.lstrip(b"\0")  # padding after a gzip member is allowed
-                if not chunk:
-                    return
-                self._stream, self.complete = self._new(), False
-            if self._compression == "gzip":
-                self._stream.decompress(chunk, _CHUNK)
-                while self._stream.unconsumed_tail:
-                    self._stream.decompress(self._stream.unconsumed_tail, _CHUNK)
-            else:
-                self._stream.decompress(chunk)
-            self.complete = self._stream.eof
-            chunk = self._stream.unused_data
+            plain = cast(io.RawIOBase, pyarrow.CompressedInputStream(file, "zstd"))
+        case _:
+            return file
+    return io.BufferedReader(plain, _CHUNK)
 
 
 @contextmanager
 def opened(source: SourceFile) -> Iterator[tuple[IO[bytes], BinaryIO]]:
     """The file's bytes without compression, and the file itself, whose `tell` is the progress."""
     with source.path.open("rb") as file:
-        match source.compression:
-            case "gzip":
-                plain = cast(io.RawIOBase, gzip.GzipFile(fileobj=file))
-                yield io.BufferedReader(plain, _CHUNK), file
-            case "zstd":
-                reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-                yield io.BufferedReader(cast(io.RawIOBase, reader), _CHUNK), file
-            case _:
-                yield file, file
+        yield _inflated(file, source.compression), file

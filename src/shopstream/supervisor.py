@@ -15,9 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import apsw
+
 from shopstream.collector.access import ensure_guarded
-from shopstream.engine import open_engine
-from shopstream.errors import Busy, ConfigError
+from shopstream.doctor import refused
+from shopstream.domain.receivers import read_receivers
+from shopstream.engine import Engine, open_engine
+from shopstream.errors import Busy, ConfigError, DataDirError, Resharded, ShopstreamError
 from shopstream.heartbeats import Heartbeat, alive, read_heartbeats
 from shopstream.keys import KeyRing
 from shopstream.monitoring import Standing, lake_stages, standing
@@ -29,7 +33,8 @@ STEADY_S = 30.0
 STOP_S = 20.0
 CONFIG_EXIT = 2
 """A stage that ends with this before it ever spoke won't do better next time: its message says
-what to mend. One that ran before is started again: its disk failed, say, and it recovers.
+what to mend. One that ran before is started again: its disk failed, say, and it recovers. So are
+always those of the lake: events are taken without them, and the log keeps what is not landed.
 """
 ANOTHER_ENDS_S = 5.0
 LOOK_S = 0.25
@@ -91,13 +96,15 @@ def up(
     """Run all stages until SIGINT or SIGTERM. `say` takes notices, `show` the standing, often.
 
     Raises ConfigError before anything is made or started when the settings, the rules, the
-    receivers of alerts or the keys won't do, and when a stage can't start the first time; Busy when
-    a collector runs on this data directory.
+    receivers of alerts or the keys won't do, and when a stage but those of the lake can't start the
+    first time; Busy when a collector runs on this data directory, Resharded when the number of
+    shards was changed since this began: the stages would be too many or too few.
     """
     ensure_configured(settings)
     ensure_guarded(KeyRing(settings.data_dir), settings.host)
     engine = open_engine(settings)
     _wait_for_another(engine.dir.run)
+    _warn_of_receivers(settings, say)
     stopping = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stopping.set())
@@ -107,6 +114,7 @@ def up(
             stage.start()
         listening = False
         while not stopping.wait(LOOK_S):
+            _ensure_current(engine)
             beats = read_heartbeats(engine.dir.run)
             for stage in stages:
                 stage.hear(beats.get(stage.name, {}))
@@ -114,16 +122,36 @@ def up(
             _end_silent(stages, beats, settings.silent_max.total_seconds(), say)
             if not listening and _listens(engine.dir.run):
                 listening = True
-                say(f"listening on http://{settings.host}:{settings.port}  (docs at /docs)")
+                host = f"[{settings.host}]" if ":" in settings.host else settings.host
+                say(f"listening on http://{host}:{settings.port}  (docs at /docs)")
                 if demo:
                     stages.append(_shoppers(settings))
                     stages[-1].start()
             if listening:
-                show(standing(settings, engine.shards))
+                _show(engine, show)
     finally:
         say("stopping")
         for stage in reversed(stages):
             stage.stop()
+
+
+def _ensure_current(engine: Engine) -> None:
+    try:
+        engine.ensure_current()
+    except Resharded:
+        raise
+    except DataDirError:
+        return  # the stages say what is the matter with the disk
+
+
+def _warn_of_receivers(settings: Settings, say: Callable[[str], None]) -> None:
+    receivers = read_receivers(settings.notify, private_addresses=settings.notify_private_addresses)
+    for receiver in receivers:
+        if why := refused(receiver, settings):
+            say(
+                f"warning: alerts can't go to {receiver.name}: {why}; set"
+                " notify_private_addresses if you want them to go there"
+            )
 
 
 def _wait_for_another(run_dir: Path) -> None:
@@ -136,6 +164,14 @@ def _wait_for_another(run_dir: Path) -> None:
                 f" {beat.get('port')}): stop it first, or name another --data-dir"
             )
         time.sleep(LOOK_S)
+
+
+def _show(engine: Engine, show: Callable[[Standing], None]) -> None:
+    try:
+        now = standing(engine)
+    except (ShopstreamError, apsw.Error):
+        return  # the stages say what is the matter with the disk; a line must not end them
+    show(now)
 
 
 def _listens(run_dir: Path) -> bool:
@@ -153,7 +189,10 @@ def _stages(settings: Settings, shards: int) -> list[_Stage]:
         _Stage(f"processor-{n}", [*run, "processor", "--shard", str(n), *common, *supervised])
         for n in range(shards)
     ]
-    stages += [_Stage(name, [*run, name, *common, *supervised]) for name in lake_stages(settings)]
+    stages += [
+        _Stage(name, [*run, name, *common, *supervised], spoke=True)
+        for name in lake_stages(settings)
+    ]
     stages.append(_Stage("collector", [*run, "collector", *listen, *common, *supervised]))
     stages.append(_Stage("intake", [*run, "intake", *common, *supervised]))
     return stages

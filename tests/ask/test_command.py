@@ -158,6 +158,24 @@ def test_ctrl_c_ends_a_query_with_130_however_often(query: str, times: int, data
     assert (running.returncode, said) == (130, "cancelled\n")
 
 
+@pytest.mark.parametrize("words", [["sql"], ["export", "gold_daily_sales"]])
+def test_where_ctrl_c_is_ignored_it_stays_so(words: list[str], data_dir: Path) -> None:
+    """As a script's commands in the background have it; Ctrl-C comes until they have ended."""
+    running = subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *COMMAND, *words, "--data-dir", str(data_dir)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(1)
+    for _ in range(30):
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    shown, said = running.communicate("SELECT 1 AS a", timeout=60)
+    assert (running.returncode, said, shown[:1]) == (0, "", "[" if words == ["sql"] else '"')
+
+
 def test_a_reader_that_goes_away_is_no_error(data_dir: Path) -> None:
     words = " ".join([*COMMAND, "sql", '"FROM range(1000000)"', "--data-dir", str(data_dir)])
     done = subprocess.run(

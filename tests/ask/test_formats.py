@@ -100,6 +100,39 @@ def test_what_no_number_and_no_time_can_say_is_told_in_words(box: Box) -> None:
     assert as_csv(box, sql)[1] == ["-infinity", "infinity", "inf", '["-Infinity"]']
 
 
+def test_dates_that_never_come_are_told_in_words_also_inside_of_others(box: Box) -> None:
+    sql = """SELECT 'infinity'::DATE AS ever, '-infinity'::DATE AS never, NULL::DATE AS day,
+        DATE '2026-11-21' AS today, ['infinity'::DATE, '2026-11-21'] AS list,
+        {'at': 'infinity'::TIMESTAMP, 'n': 1} AS struct, MAP {'k': '-infinity'::DATE} AS map"""
+    list_, struct, map_ = ["infinity", "2026-11-21"], {"at": "infinity", "n": 1}, {"k": "-infinity"}
+    row = {"ever": "infinity", "never": "-infinity", "day": None, "today": "2026-11-21"}
+    assert as_json(box, sql) == [row | {"list": list_, "struct": struct, "map": map_}]
+    cells = ["infinity", "-infinity", "", "2026-11-21"]
+    nested = ['["infinity","2026-11-21"]', '{"at":"infinity","n":1}', '{"k":"-infinity"}']
+    assert as_csv(box, sql)[1] == [*cells, *nested]
+
+
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP_S", "TIMESTAMP_MS"])
+def test_a_year_that_has_not_four_digits_is_no_other_year(kind: str, box: Box) -> None:
+    years = ["0001-01-01 (BC)", "0001-01-01", "9999-12-31", "10000-01-01", "290000-01-01"]
+    values = ", ".join(f"('{year}'::{kind})" for year in (*years, "-infinity", "infinity"))
+    sql = f"SELECT moment FROM (VALUES {values}) AS t(moment)"
+    shown = [row[0] for row in as_csv(box, sql)[1:]]
+    assert [cell[:20].rstrip("Z.0") for cell in shown[1:3]] == [
+        "0001-01-01T00:00:",
+        "9999-12-31T00:00:",
+    ]
+    assert shown[-2:] == ["-infinity", "infinity"]
+    far = [shown[0], *shown[3:5]]
+    assert all(cell.startswith("timestamp[") for cell in far)
+    said = [row["moment"] for row in as_json(box, sql)]
+    assert [said[0], *said[3:5]] == far
+    assert as_csv(box, f"SELECT '2200-01-01'::TIMESTAMP_NS, NULL::{kind}")[1] == [
+        "2200-01-01T00:00:00.000000000Z",
+        "",
+    ]
+
+
 def test_times_of_day_and_bytes_of_csv_have_no_quotes_of_their_own(box: Box) -> None:
     sql = "SELECT TIME '10:00:00' AS at, 'abc'::BLOB AS body, [TIME '10:00:00'] AS list"
     assert as_csv(box, sql)[1] == ["10:00:00", "YWJj", '["10:00:00"]']

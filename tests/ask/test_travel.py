@@ -1,8 +1,10 @@
 """`--at`: tables as they were at a snapshot or a time."""
 
 import json
+import subprocess
+import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +17,10 @@ from tests.lake.real_lake import RealLake, click, stock
 from shopstream.ask.box import Box
 from shopstream.ask.tables import Published, describe, list_tables, published
 from shopstream.ask.travel import as_of, point_of
-from shopstream.errors import SqlError
+from shopstream.errors import DataDirError, SqlError
 from shopstream.lake.build import build
-from shopstream.lake.catalog import open_catalog, open_table
+from shopstream.lake.catalog import open_catalog, open_table, pointers
+from shopstream.lake.maintain import maintain
 from shopstream.lake.model import load_models
 
 
@@ -40,7 +43,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
     (file,) = published(settings_of(data_dir)).files["gold_daily_sales"]
     both = parquet.read_table(data_dir / "lake" / file)
     model = load_models()["gold_daily_sales"]
-    table = open_table(open_catalog(data_dir), model, (data_dir / "lake").resolve())
+    table = open_table(open_catalog(data_dir), model, data_dir)
     ids, times = [], []
     for row in (both[:1], both[1:]):
         table.append(row)
@@ -75,6 +78,19 @@ def test_a_snapshot_that_is_not_there_has_those_named_that_are(history: History)
         at(history, "2020-01-01")
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"format-version": 2}'])
+def test_damaged_metadata_is_told_in_one_line(history: History, damage: bytes) -> None:
+    newest = Path(pointers(history.data_dir)["gold_daily_sales"].removeprefix("file://"))
+    whole = newest.read_bytes()
+    newest.write_bytes(damage)
+    try:
+        with pytest.raises(DataDirError, match="metadata can't be read") as told:
+            at(history, str(history.first))
+    finally:
+        newest.write_bytes(whole)
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize("text", ["yesterday", "2026-11-21T12:00:00", "-5", "", "2026-13-01"])
 def test_what_is_no_point_in_time_is_refused(text: str) -> None:
     with pytest.raises(SqlError, match="2026-11-21T12:00:00Z"):
@@ -102,6 +118,41 @@ def test_a_time_within_a_build_gives_what_readers_saw_then(tmp_path: Path) -> No
 
     assert seen(silver + (gold - silver) / 2) == [(1, 1)]
     assert seen(datetime.now(UTC)) == [(2, 2)]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from shopstream.lake.build import build
+from shopstream.local.builds import Builds
+from shopstream.settings import Settings
+Builds.end = lambda *_: os._exit(9)
+build(Settings(data_dir=Path(sys.argv[1])))
+"""
+
+
+def test_a_build_that_was_killed_when_it_had_published_is_known_at_its_time(tmp_path: Path) -> None:
+    lake = RealLake(tmp_path / "data")
+    lake.arrive("clicks", click("a", 18))
+    lake.build()
+    lake.arrive("clicks", click("b", 18))
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(lake.settings.data_dir)], check=False, timeout=120
+    )
+    assert (killed.returncode, lake.current.tables["silver_clicks"].rows) == (9, 2)
+    shown_at, between = lake.current.built_at, datetime.now(UTC)
+
+    def seen(at: datetime) -> list[tuple[int, ...]]:
+        was = as_of(published(lake.settings), at, ["silver_clicks"])
+        return rows(Box(lake.settings, was), "SELECT count(*) FROM silver_clicks")
+
+    with lake.engine.write_builds() as builds:
+        maintain(lake.settings, builds)
+    lake.arrive("clicks", click("c", 18))
+    lake.build()
+    just_before = shown_at - timedelta(microseconds=1)
+    found = [seen(at) for at in (just_before, shown_at, between, datetime.now(UTC))]
+    assert found == [[(1,)], [(2,)], [(2,)], [(3,)]]
 
 
 def test_a_table_that_was_not_published_keeps_the_time_of_its_rows(tmp_path: Path) -> None:

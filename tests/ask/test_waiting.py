@@ -44,7 +44,7 @@ def test_tables_that_a_failed_build_left_old_are_told(tmp_path: Path) -> None:
         said = shopstream(data_dir, *words).stderr
         assert "notice: silver_clicks is as it was before its last build" in said
         assert "gold_traffic" in said
-    assert "1 events are not in the tables" in said
+    assert "1 event is not in the tables" in said
     (stage,) = (
         one
         for one in json.loads(shopstream(data_dir, "status").stdout)

@@ -239,7 +239,9 @@ def test_an_answer_has_the_forms_that_it_has_locally(engine: AwsEngine, answers:
     answers(TYPES, AS_ATHENA, EMPTY)
     header, first, second = run("sql", "SELECT 1", "--format", "csv").splitlines()
     assert header == ",".join(f'"{name}"' for name in TYPES)
-    assert first == ('2026-11-20,12.5000,3,0.25,"2026-11-20T10:00:00.000001Z","\'=1+1,""x""",true')
+    assert first == (
+        '"2026-11-20",12.5000,3,0.25,"2026-11-20T10:00:00.000001Z","\'=1+1,""x""",true'
+    )
     assert second == ",,,,,,"
 
 

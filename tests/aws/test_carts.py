@@ -21,7 +21,7 @@ from shopstream.aws import carts
 from shopstream.aws.carts import OutOfTime, process_carts, promote
 from shopstream.aws.engine import AwsEngine
 from shopstream.aws.wire import Raw, from_text, read
-from shopstream.collector.splitting import Limits
+from shopstream.collector.splitting import BodyLimits
 from shopstream.events import Entry
 from shopstream.settings import load_settings
 
@@ -119,7 +119,7 @@ def entries_sent(stack: Stack) -> list[Entry]:
     """Takes all that waits in the queue of clicks and carts."""
     sqs = stack.clients.sqs
     url = sqs.get_queue_url(QueueName=stack.names.queue("clicks"))["QueueUrl"]
-    raw = Raw("carts", "sqs", 1, "r", Limits(10_000, 1 << 20))
+    raw = Raw("carts", "sqs", 1, "r", BodyLimits(10_000, 1 << 20))
     entries: list[Entry] = []
     while found := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
         for message in found:

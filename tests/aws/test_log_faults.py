@@ -14,13 +14,13 @@ from tests.aws.answering import SUBSETS, answer, by_turns, get_lost, no_aws, ref
 
 from shopstream.aws.log import AwsLog, KinesisLog, SqsLog
 from shopstream.aws.wire import Raw, Record, from_text, read
-from shopstream.collector.splitting import Limits
+from shopstream.collector.splitting import BodyLimits
 from shopstream.errors import AwsError, LogFull
 from shopstream.events import Entry
 from shopstream.ports import AppendLog
 
 MIB = 1024 * 1024
-RAW = Raw("clicks", "aws", 0, "theirs", Limits(10_000, MIB))
+RAW = Raw("clicks", "aws", 0, "theirs", BodyLimits(10_000, MIB))
 
 
 class Memory:

@@ -97,3 +97,11 @@ def test_without_time_a_replay_says_that_it_is_not_finished(stack: Stack) -> Non
 def test_an_event_that_is_not_understood_replays_nothing(stack: Stack) -> None:
     with pytest.raises(ConfigError, match="reasons"):
         replay(reasons="price")
+
+
+def test_a_dry_run_says_what_would_be_rejected_again(stack: Stack) -> None:
+    rejection = reject(stack, "u9", price=-1)
+    report = replay(id=rejection, dry_run=True)
+    assert (report["replayed"], report["rejected_again"]) == (1, 1)
+    assert "rejected again: price: -1 is not" in report["reasons"][0]["why"]
+    assert replay(id=rejection, set={"price": "2"}, dry_run=True)["rejected_again"] == 0

@@ -20,11 +20,11 @@ from shopstream.aws.wire import (
     pack,
     read,
 )
-from shopstream.collector.splitting import Limits
+from shopstream.collector.splitting import BodyLimits
 from shopstream.errors import DataDirError
 from shopstream.events import Entry, Rejection
 
-RAW = Raw("clicks", "aws", 77, "seq-1", Limits(1_000, 4_096))
+RAW = Raw("clicks", "aws", 77, "seq-1", BodyLimits(1_000, 4_096))
 
 
 def fetch_nothing(name: str) -> bytes:

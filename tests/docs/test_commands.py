@@ -9,23 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.docs.shell import CONSOLE, commands_of, goes_on, parsed
 from typer.main import get_command
 
 from shopstream.cli import app
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-CONSOLE = re.compile(r"^```console[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`(shopstream [a-z][^`]*|make [a-z][^`]*)`")
 PLACEHOLDER = re.compile(r"^[A-Z]+$|…")
 OUR_FUNCTION = re.compile(r"shopstream-([A-Z]\w+)")
 
 
-def commands_in(page: str) -> Iterator[str]:
-    """Every command line of a page's console blocks and every command in its text."""
+def typed_in(page: str) -> Iterator[str]:
+    """Every command of a page's console blocks, as written."""
     for block in CONSOLE.findall(page):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            yield re.sub(r" \\\n\s*", " ", part).partition("\n")[0]
+        yield from (command for command, _ in commands_of(block))
+
+
+def commands_in(page: str) -> Iterator[str]:
+    """Every command of a page's console blocks and every command in its text, in one line each."""
+    yield from (command.replace("\\\n", " ") for command in typed_in(page))
     yield from (found.replace("\n", " ") for found in INLINE.findall(page))
 
 
@@ -47,6 +51,33 @@ ALL = [
     for page in PAGES
     for command in dict.fromkeys(commands_in(page.read_text("utf-8")))
 ]
+
+
+TYPED = [
+    pytest.param(command, id=f"{page.stem}: {command[:60]}")
+    for page in PAGES
+    for command in dict.fromkeys(typed_in(page.read_text("utf-8")))
+]
+
+
+@pytest.mark.parametrize("command", TYPED)
+def test_a_shell_takes_a_command_as_it_is_written(command: str) -> None:
+    assert "\\\n" not in parsed(command), "in single quotes a backslash doesn't join lines"
+
+
+def test_a_backslash_at_the_end_of_a_line_is_noticed_in_single_quotes_only() -> None:
+    assert "\\\n" in parsed('curl -d \'{"a": 1, \\\n  "b": 2}\'')
+    assert "\\\n" not in parsed('curl \\\n  -d \'{"a": 1,\n  "b": 2}\' "$(date \\\n -u)"')
+    with pytest.raises(ValueError, match="syntax error"):
+        parsed("for n in 1 2; echo $n; done")
+
+
+def test_a_command_may_go_over_several_lines() -> None:
+    block = "$ one \\\n  two\nout\n$ three 'a\nb'\n$ four\nit's\n"
+    assert list(commands_of(block)) == [
+        *(("one \\\n  two", "out\n"), ("three 'a\nb'", ""), ("four", "it's\n"))
+    ]
+    assert goes_on("for n in 1 2; do\n")
 
 
 def unknown_in(command: str) -> list[str]:

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from tests.docs.shell import commands_of, in_a_session
 
 from shopstream.domain.failures import Limits, failures_of
 from shopstream.domain.rules import parse_rules
@@ -32,6 +32,8 @@ FENCE = re.compile(
 )
 STYLING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ADDRESS = "localhost:8080"
+ANY_ADDRESS = "127.0.0.1:8080"
+STAYS = "stays"
 
 
 class Block(NamedTuple):
@@ -56,7 +58,8 @@ class Reader:
         self.folder = folder
         self.port = free_port()
         self.namespace: dict[str, Any] = {}
-        self.running: list[subprocess.Popen[bytes]] = []
+        self.running: subprocess.Popen[bytes] | None = None
+        self.variables = Path(f"{folder}-variables")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("SHOPSTREAM_")} | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "SHOPSTREAM_PORT": str(self.port),
@@ -100,42 +103,46 @@ class Reader:
                 pytest.fail("a block of toml says which file it is")
 
     def type(self, command: str, shown: str, info: str) -> None:
-        if command.endswith("&"):
-            self.start(command.removesuffix("&"))
+        if info == STAYS:
+            self.start(command, shown)
             return
-        code, output = on_a_terminal(self.local(command), self.folder, self.env)
+        assert not command.endswith("&"), "what stays has a terminal of its own: `console stays`"
+        code, output = on_a_terminal(
+            in_a_session(self.local(command), self.variables), self.folder, self.env
+        )
         output = output.replace(f"localhost:{self.port}", ADDRESS)
         wanted = int(info.removeprefix("exits ")) if info else 0
         assert code == wanted, f"$ {command}\n{output}"
         if shown.strip():
             assert like(shown).fullmatch(tidy(output)), f"$ {command}\n{output}"
 
-    def start(self, command: str) -> None:
+    def start(self, command: str, shown: str) -> None:
+        """Type it into a terminal of its own and wait for what it is to show. What ran in that
+        terminal before is ended by Ctrl-C.
+        """
+        self.press_ctrl_c()
+        shown = shown.replace(ANY_ADDRESS, f"127.0.0.1:{self.port}")
         with (self.folder / "output").open("wb") as output:
-            process = subprocess.Popen(
-                ["bash", "-c", f"exec {self.local(command)}"],
+            self.running = subprocess.Popen(
+                ["bash", "-c", command],
                 cwd=self.folder,
                 env=self.env,
+                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
-        self.running.append(process)
-        wait_for(f"http://localhost:{self.port}/health", process, self.folder / "output")
+        wait_for(shown, self.running, self.folder / "output")
+
+    def press_ctrl_c(self) -> None:
+        """As a terminal does it: to all that runs in it."""
+        if self.running is not None:
+            os.killpg(self.running.pid, signal.SIGINT)
+            assert self.running.wait(30) in (0, 130), (self.folder / "output").read_text()
+            self.running = None
 
     def local(self, text: str) -> str:
         return text.replace(ADDRESS, f"localhost:{self.port}")
-
-    def leave(self) -> None:
-        for process in self.running:
-            process.send_signal(signal.SIGINT)
-        for process in self.running:
-            assert process.wait(30) in (0, 130)
-
-
-def commands_of(text: str) -> Iterator[tuple[str, str]]:
-    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-        command, _, shown = re.sub(r" \\\n\s*", " ", part).partition("\n")
-        yield command.strip(), shown
 
 
 def like(shown: str) -> re.Pattern[str]:
@@ -149,11 +156,11 @@ def tidy(text: str) -> str:
     return "\n".join(lines).strip()
 
 
-def on_a_terminal(command: str, folder: Path, env: dict[str, str]) -> tuple[int, str]:
+def on_a_terminal(command: list[str], folder: Path, env: dict[str, str]) -> tuple[int, str]:
     """The exit code and all that a terminal would show."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        ["bash", "-c", command],
+        command,
         cwd=folder,
         env=env,
         stdin=subprocess.DEVNULL,
@@ -182,14 +189,12 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes], output: Path) -> None:
-    for _ in range(100):
+def wait_for(shown: str, process: subprocess.Popen[bytes], output: Path) -> None:
+    for _ in range(200):
+        if like(shown).match(tidy(STYLING.sub("", output.read_text()))):
+            return
         assert process.poll() is None, output.read_text()
-        try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
+        time.sleep(0.1)
     pytest.fail(output.read_text())
 
 
@@ -198,11 +203,11 @@ def reader(folder: Path) -> Iterator[Reader]:
     someone = Reader(folder)
     try:
         yield someone
-        someone.leave()
+        someone.press_ctrl_c()
     finally:
-        for process in someone.running:
-            process.kill()
-            process.wait()
+        if someone.running is not None:
+            os.killpg(someone.running.pid, signal.SIGKILL)
+            someone.running.wait()
 
 
 @pytest.mark.slow
@@ -228,10 +233,3 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
 def test_shown_output_is_compared_and_ellipses_stand_for_anything() -> None:
     assert like("a … c\n…\nend").fullmatch(tidy("a  b  c\nmore\nand more\nend\n"))
     assert not like("a … c").fullmatch("a b d")
-
-
-def test_a_command_may_go_over_several_lines() -> None:
-    assert list(commands_of("$ one \\\n  two\nout\n$ three\n")) == [
-        ("one two", "out\n"),
-        ("three", ""),
-    ]

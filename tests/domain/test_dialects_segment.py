@@ -195,6 +195,12 @@ def test_an_order_without_a_total_comes_to_its_other_sums(
     assert order.amount == (None if amount is None else Decimal(amount))
 
 
+def test_a_sum_that_is_not_written_as_a_number_is_not_one() -> None:
+    properties = {k: v for k, v in COMPLETED.items() if k not in ("total", "subtotal")}
+    order = read(track("Order Completed", properties | {"revenue": "2_5"}))[-1]
+    assert order.amount is None
+
+
 def test_a_total_that_differs_from_the_lines_is_passed_on_as_it_is() -> None:
     assert read(track("Order Completed", COMPLETED | {"total": "99.90"}))[-1].amount == Decimal(
         "99.90"
@@ -311,6 +317,39 @@ def test_a_page_or_screen_is_a_view(call: str) -> None:
     assert (click.event_type, click.page, click.extra["name"]) == ("view", "/", "Home")
     unnamed = only({"type": "screen", "userId": "u", "name": "Home"})
     assert unnamed.page == "Home"
+
+
+URL = "https://shop.example/a?utm_source=x#top"
+
+
+@pytest.mark.parametrize(
+    ("properties", "page", "name"),
+    [
+        ({"path": "/a", "url": URL}, {}, "/a"),
+        ({"url": URL}, {}, "/a"),
+        ({}, {"path": "/a", "url": URL}, "/a"),
+        ({}, {"url": URL}, "/a"),
+        ({"url": "https://shop.example"}, {}, "/"),
+        ({"url": "a/b"}, {}, "a/b"),
+        ({"url": "https://[::1/a"}, {}, "https://[::1/a"),
+    ],
+)
+@pytest.mark.parametrize("call", ["page", "track"])
+def test_a_page_has_one_name_whether_its_path_or_its_url_is_said(
+    call: str, properties: dict[str, Any], page: dict[str, Any], name: str
+) -> None:
+    message = {"type": call, "userId": "u", "event": "Product Viewed", "properties": properties}
+    click = only(message | {"context": {"page": page}})
+    assert click.page == name
+    kept = msgspec.json.encode(click.extra).decode()
+    assert (URL in kept) == (URL in (properties.get("url"), page.get("url")))
+
+
+def test_a_page_call_tells_its_referrer_in_its_properties_too() -> None:
+    page = {"type": "page", "userId": "u", "properties": {"referrer": "https://a.example/"}}
+    assert only(page).referrer_url == "https://a.example/"
+    around = {"context": {"page": {"referrer": "https://b.example/"}}}
+    assert only(page | around).referrer_url == "https://b.example/"
 
 
 @pytest.mark.parametrize("call", ["identify", "group", "alias"])

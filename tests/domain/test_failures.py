@@ -33,6 +33,9 @@ def click_failures(**fields: Any) -> list[Failure]:
             " 2026-01-31T12:00:00Z",
         ),
         ("price", -1, "price: -1 is not a decimal from 0 to below 100000000000000"),
+        ("price", "1_0", 'price: "1_0" is not a decimal written as in JSON, such as 12.50'),
+        ("location", 1, "location: 1 is not text of at most 1024 characters"),
+        ("page", ["/"], 'page: ["/"] is not text of at most 8192 characters'),
         (
             "quantity",
             2_000_000_000,
@@ -43,7 +46,7 @@ def click_failures(**fields: Any) -> list[Failure]:
         (
             "user_id",
             None,
-            "user_id: null is not text of 1 to 256 bytes without control characters,"
+            "user_id is missing (null); wanted: text of 1 to 256 bytes without control characters,"
             " not beginning with shopstream:",
         ),
         (
@@ -67,6 +70,23 @@ def test_a_missing_field_points_to_the_one_that_was_probably_meant() -> None:
     ]
     assert failures[0].wanted.endswith("(there is `type`)")
     assert failures[1].wanted.endswith("(there is `time`)")
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (Failure("missing", "order_id", "absent", "text"), "order_id is missing; wanted: text"),
+        (Failure("missing", "user_id", '""', "text"), 'user_id is missing (""); wanted: text'),
+        (
+            Failure("lines", "lines", "absent", "at least one line"),
+            "lines is missing; wanted: at least one line",
+        ),
+        (Failure("lines", "lines", "0 lines", "1 line"), "lines: 0 lines is not 1 line"),
+        (Failure("json", "event", "absent", "a JSON object"), "event: absent is not a JSON object"),
+    ],
+)
+def test_what_is_missing_is_told_as_missing(failure: Failure, message: str) -> None:
+    assert failure.message == message
 
 
 def test_how_far_ahead_a_time_may_be_is_a_limit() -> None:

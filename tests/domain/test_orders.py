@@ -88,8 +88,19 @@ def test_an_alert_says_who_how_much_and_why() -> None:
     found = alert_for("1234.50")
     assert found is not None
     assert found.subject == "Order o1 of 1234.50 EUR"
+    assert all(word in found.body for word in found.subject.split())
     assert found.body == "Order o1 of a guest: 1234.50 EUR in 1 line, above 1000."
     assert (found.kind, found.at, found.historical) == ("large_order", AT, False)
+
+
+def test_an_alert_of_low_stock_says_a_name_that_is_the_id_once() -> None:
+    named = low_stock(msgspec.structs.replace(stock(3), name="A cup"), None, historical=False)
+    plain = low_stock(stock(3), None, historical=False)
+    assert named is not None
+    assert plain is not None
+    assert named.body == "A cup (p1): 3 on hand, reorder level 5."
+    assert plain.body == "p1: 3 on hand, reorder level 5."
+    assert named.alert_id == plain.alert_id
 
 
 def rejected(raw: bytes, *reasons: str) -> Alert:
@@ -105,6 +116,14 @@ def test_an_invalid_order_and_a_wrong_total_are_different_alerts() -> None:
         "total_mismatch",
         "Order o1: its total does not match",
     )
+
+
+def test_a_wrong_total_among_other_faults_is_what_the_alert_is_about() -> None:
+    found = rejected(b'{"order_id":"o1"}', *["price"] * 6, "total")
+    assert found.kind == "total_mismatch"
+    assert found.alert_id == rejected(b'{"order_id":"o1"}', "total").alert_id
+    assert found.data["reasons"] == ["price", "total"]
+    assert found.body.endswith("; and 2 more.")
 
 
 def test_an_order_that_cannot_be_read_is_alerted_by_its_bytes() -> None:

@@ -9,7 +9,8 @@ import pytest
 from shopstream.domain.rule_keys import OFFER_KEYS, RULE_KEYS, WHO_KEYS
 from shopstream.domain.rules import parse_rules, rules_reference
 from shopstream.errors import ConfigError
-from shopstream.rules_file import default_rules, default_rules_text, load_rules
+from shopstream.rules_file import default_rules, default_rules_text, load_rules, rules_in_force
+from shopstream.settings import Settings
 
 MINIMAL = """
 [[rule]]
@@ -180,8 +181,18 @@ def test_the_defaults_are_the_three_rules_every_shop_wants() -> None:
     assert names == ["viewed-three-times", "cart-abandoned", "returning-high-value"]
 
 
-def test_a_missing_file_means_the_defaults(tmp_path: Path) -> None:
-    assert load_rules(tmp_path / "rules.toml").fingerprint == default_rules().fingerprint
+def test_the_defaults_hold_only_where_no_rules_are_named(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    assert rules_in_force(settings).fingerprint == default_rules().fingerprint
+    (tmp_path / "rules.toml").write_text(MINIMAL)
+    assert [rule.name for rule in rules_in_force(settings).rules] == ["a"]
+
+    absent = tmp_path / "absent.toml"
+    with pytest.raises(ConfigError, match=f"setting rules: there is no file {absent}"):
+        rules_in_force(Settings(data_dir=tmp_path, rules=absent))
+    absent.write_text(MINIMAL.replace('"a"', '"b"'))
+    named = rules_in_force(Settings(data_dir=tmp_path, rules=absent))
+    assert [rule.name for rule in named.rules] == ["b"]
 
 
 def test_a_file_is_read_and_one_that_is_not_text_is_refused(tmp_path: Path) -> None:
@@ -191,8 +202,9 @@ def test_a_file_is_read_and_one_that_is_not_text_is_refused(tmp_path: Path) -> N
     file.write_bytes(b'name = "\xff"')
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_rules(file)
-    with pytest.raises(ConfigError, match="cannot be read"):
-        load_rules(tmp_path)
+    for unreadable in (tmp_path, tmp_path / "absent.toml"):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            load_rules(unreadable)
 
 
 def test_the_reference_has_every_key_in_a_table_that_markdown_can_show() -> None:

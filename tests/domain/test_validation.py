@@ -111,6 +111,7 @@ BAD_FIELDS: list[tuple[str, Any, str]] = [
     ("price", "Infinity", "price"),
     ("price", "1e9999999999999999999", "price"),
     ("price", "１２", "price"),
+    *(("price", text, "price") for text in ("1_0", " 5 ", "5\n", "5.", ".5", "+5", "05", "0x5")),
     ("price", "١٢", "price"),
     ("price", 10**14, "price"),
     ("price", {"amount": 1}, "price"),
@@ -194,6 +195,9 @@ GOOD = {
     "a price of nothing": click(price=0),
     "a negative nothing": click_with('"price":-0'),
     "a price as text": click(price="12.50"),
+    "a price as text with an exponent": click(price="1.25e1"),
+    "a nested price that is no number": click(price=1, basket={"price": "1_0"}),
+    "amounts that are not those of a click": click(amount="1_0", tax="５", unit_price=" 5 "),
     "the highest price": click(price="99999999999999.9999"),
     "a float that is no decimal": click(price=0.1 * 3),
     "2 ** 64 in an unknown field": click(x=2**64),
@@ -257,6 +261,8 @@ def test_all_faults_of_an_event_are_told_not_only_the_first() -> None:
         ("stock", STOCK, "discontinued", 1, "type"),
         ("stock", STOCK, "product_id", "p\u202e", "id"),
         ("stock", STOCK, "unit_price", "１", "price"),
+        ("stock", STOCK, "unit_price", "1_0", "price"),
+        ("carts", CART, "unit_price", " 5", "price"),
     ],
 )
 def test_a_bad_field_of_a_cart_line_or_a_stock_level_is_named(

@@ -20,7 +20,7 @@ from tests.domain.samples import (
 )
 
 from shopstream.domain.validation import read_lines, units_of
-from shopstream.events import Order
+from shopstream.events import Order, Rejection
 
 ORDERS: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
     "no lines": (order(lines=[]), [("lines", "lines")]),
@@ -50,10 +50,44 @@ ORDERS: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
     "true for an amount": (order(amount=True), [("amount", "amount")]),
     "a negative amount": (order(amount=-6), [("amount", "amount")]),
     "fullwidth digits": (order(amount="６"), [("amount", "amount")]),
+    "an underscore in an amount": (order(amount="6_0"), [("amount", "amount")]),
+    "blanks around a shipping": (order(shipping=" 0 "), [("amount", "shipping")]),
+    "a price that ends in a point": (
+        order_of({"unit_price": "6."}),
+        [("price", "lines[0].unit_price")],
+    ),
     "a shipping of NaN": (order(shipping="NaN"), [("amount", "shipping")]),
     "a payload past 1 MiB": (
         order(payload="x" * (1024 * 1024 - 1)),
         [("too_large", "payload")],
+    ),
+    "a payload past 1 MiB, a bad line and no currency": (
+        order_of({"quantity": 0}, currency=None, payload="x" * 1024 * 1024),
+        [("missing", "currency"), ("too_large", "payload"), ("quantity", "lines[0].quantity")],
+    ),
+    "an unknown currency and a wrong total": (
+        order(currency="ZZZ", amount="7"),
+        [("currency", "currency"), ("total", "amount")],
+    ),
+    "all but what is summed": (
+        order_of(
+            {"unit_price": 5, "product_id": ""},
+            order_id="",
+            status="new",
+            timestamp="today",
+            amount=6,
+        ),
+        [
+            ("missing", "order_id"),
+            ("value", "status"),
+            ("timestamp", "timestamp"),
+            ("missing", "lines[0].product_id"),
+            ("total", "amount"),
+        ],
+    ),
+    "a tax that can't be read and a wrong total": (
+        order(tax="much", amount="7"),
+        [("amount", "tax")],
     ),
     "a discount of more than all": (order(discount=7), [("amount", "amount")]),
     "a sum past DECIMAL(18, 4)": (
@@ -155,6 +189,43 @@ def test_an_order_bad_in_itself_is_rejected_with_the_units_of_its_good_lines() -
     )
 
 
+TOO_MUCH = {
+    "more lines than an order may have": order(lines=[{}] * 10_001),
+    "as many lines as fit into what a sender may send": order(lines=[{}] * 400_000),
+    "a payload that is too large": order(lines=[{}, {}], payload="x" * 1024 * 1024),
+    "more copies of a payload than there is room for": order(
+        lines=[{}] * 1_000, payload="x" * 1_000_000
+    ),
+    "more copies of a small order than there is room for": order(lines=[{}] * 10_000),
+}
+
+
+@pytest.mark.parametrize("raw", TOO_MUCH.values(), ids=TOO_MUCH)
+def test_an_order_with_too_much_in_it_is_rejected_whole_and_once(raw: bytes) -> None:
+    found = read_lines(raw, NOW_US, LIMITS)
+    assert found.order is None
+    [rejection] = found.rejections
+    assert (rejection.raw, rejection.line) == (raw, None)
+    assert rejection.units == units_of("orders", raw, "quarantine_line")
+
+
+def test_a_few_bad_lines_beside_a_large_payload_are_rejected_alone() -> None:
+    raw = order(lines=[{}] * 16, payload="x" * 1_000_000)
+    _, rejected = lines_of(raw)
+    assert rejected == [("missing", 1, n) for n in range(1, 17)]
+
+
+@given(payload=st.integers(0, 5_000), good=st.lists(st.booleans(), min_size=1, max_size=60))
+def test_what_is_rejected_of_an_order_is_bounded_by_its_own_bytes(
+    payload: int, good: list[bool]
+) -> None:
+    raw = order(lines=[LINE if g else {} for g in good], payload="x" * payload)
+    found = read_lines(raw, NOW_US, LIMITS)
+    kept = len(found.order.lines) if found.order else 0
+    assert kept + sum(r.units for r in found.rejections) == len(good)
+    assert sum(len(r.raw) for r in found.rejections) < 20 * len(raw)
+
+
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"lines":1}', order(lines=[]), b"\xff"])
 def test_what_has_no_lines_is_one_rejection_of_one_unit(raw: bytes) -> None:
     found, rejected = lines_of(raw)
@@ -223,3 +294,19 @@ def test_no_amount_rounds_up_to_what_no_table_holds() -> None:
     assert found.amount == Decimal("99999999999999.9999")
     too_much = order_of({"unit_price": more, "quantity": 1})
     assert reasons(too_much, "orders") == [("price", "lines[0].unit_price")]
+
+
+@pytest.mark.parametrize(
+    ("bad", "told", "last"),
+    [
+        (34, 102, ("lines[33].unit_price", "absent")),
+        (35, 103, ("lines", "1 more of 35 lines")),
+        (10_000, 103, ("lines", "9966 more of 10000 lines")),
+    ],
+)
+def test_of_many_bad_lines_enough_is_told(bad: int, told: int, last: tuple[str, str]) -> None:
+    """Each of these lines has three faults."""
+    rejection = read(order(lines=[{}] * bad), "orders")
+    assert isinstance(rejection, Rejection)
+    assert len(rejection.failures) == told
+    assert (rejection.failures[-1].field, rejection.failures[-1].value) == last

@@ -63,7 +63,7 @@ def test_a_file_that_fails_is_told_and_ends_with_exit_code_1(shop: Shop) -> None
     drop(shop, "carts", "good.csv", f"{HEADER}\nu1,,p1,1,,,2026-03-01T12:00:00Z\n")
     at_once(shop)
     said = shop.run("intake", "--until-idle", code=1).stderr
-    assert "good.csv: 1 carts" in said
+    assert "good.csv: 1 cart\n" in said
     assert "has no column 'user_id'" in said
     assert "Traceback" not in said
     assert shop.counts("carts") == {"received": 1, "accepted": 1}

@@ -17,9 +17,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from shopstream.errors import Busy, ConfigError
+from shopstream.errors import Busy, ConfigError, DataDirError
 from shopstream.events import Alert
 from shopstream.heartbeats import alive, read_heartbeats
+from shopstream.local.datadir import make_data_dir
 from shopstream.local.delivery import Delivery
 from shopstream.local.outbox import Outbox, retry_dead
 from shopstream.local.tables import RocksTables
@@ -83,10 +84,10 @@ def receiver() -> Iterator[Receiver]:
 
 
 class Shard:
-    """A processor's tables, with alerts numbered from 1."""
+    """A processor's tables, one of two, with alerts numbered from 1."""
 
     def __init__(self, data_dir: Path, shard: int = 0) -> None:
-        self.folder = data_dir / "tables" / str(shard)
+        self.folder = make_data_dir(data_dir, 2).tables(shard)
         self.tables = RocksTables(self.folder)
         self.shard = shard
         self.last = 0
@@ -284,6 +285,7 @@ def test_an_alert_that_cannot_be_read_does_not_hold_up_the_next(
 
 
 def test_a_notifier_may_start_before_there_are_tables(tmp_path: Path, receiver: Receiver) -> None:
+    make_data_dir(tmp_path, 2)
     clock = Clock()
     delivery = delivery_for(settings_for(tmp_path, receiver.url), clock)
     settle(delivery)
@@ -293,6 +295,33 @@ def test_a_notifier_may_start_before_there_are_tables(tmp_path: Path, receiver: 
     until(lambda: bool(receiver.taken), lambda: delivery.step(0.02))
     delivery.close()
     late.tables.close()
+
+
+def test_a_data_directory_that_cannot_be_read_is_told(tmp_path: Path, shard: Shard) -> None:
+    shard.raise_alerts(1)
+    delivery = delivery_for(settings_for(tmp_path))
+    (tmp_path / "meta.json").write_text("{")
+    with pytest.raises(DataDirError, match=r"meta\.json can't be read"):
+        settle(delivery)
+    delivery.close()
+
+
+def test_tables_that_cannot_be_read_are_told_once_and_hold_up_no_others(
+    tmp_path: Path, shard: Shard, receiver: Receiver, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shard.raise_alerts(1)
+    damaged = shard.folder.parent / "1"
+    damaged.mkdir()
+    (damaged / "CURRENT").write_text("nonsense")
+    clock = Clock()
+    delivery = delivery_for(settings_for(tmp_path, receiver.url), clock)
+    for _ in range(3):
+        settle(delivery)
+        clock.us += 2 * US
+    delivery.close()
+    assert receiver.taken == Counter(["s0-1"])
+    out, err = capfd.readouterr()
+    assert (out + err).count("alerts can't be read") == 1
 
 
 def test_a_bad_receiver_and_a_second_notifier_are_refused_with_a_reason(tmp_path: Path) -> None:

@@ -92,7 +92,18 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(invoices: Shop) ->
     report = invoices.json(*PRICED, "--dry-run")
     assert (report["matched"], report["replayed"], report["dry_run"]) == (1, 1, True)
     assert json.loads(report["examples"][0]["event"])["lines"][0]["unit_price"] == 2.0
+    assert report["rejected_again"] == 0
     assert invoices.json("check") == before
+
+
+def test_a_dry_run_says_what_would_be_rejected_again_and_why(invoices: Shop) -> None:
+    report = invoices.json("replay", "--where", "reason=quantity", "--dry-run", code=1)
+    assert (report["replayed"], report["rejected_again"]) == (1, 1)
+    (why,) = report["reasons"]
+    assert why["why"].startswith("rejected again: lines[0].quantity: -1 is not a whole number")
+    mended = ("--set", "lines[0].quantity=2", "--set", "lines[0].unit_price=0")
+    report = invoices.json("replay", "--where", "reason=quantity", *mended, "--dry-run", code=1)
+    assert "lines[0].unit_price: 0 is not above 0" in report["reasons"][0]["why"]
 
 
 def test_a_mended_line_joins_its_order_and_replaying_twice_is_as_good_as_once(

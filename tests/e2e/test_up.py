@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,12 @@ import httpx
 import pytest
 from tests.e2e.command import COMMAND, Shop
 
+from shopstream.engine import open_engine
 from shopstream.errors import ConfigError
 from shopstream.heartbeats import alive, read_heartbeats
+from shopstream.local.datadir import prepare_tables, switch_to
+from shopstream.monitoring import standing
+from shopstream.settings import load_settings
 from shopstream.supervisor import _keep_running, _Stage
 
 pytestmark = pytest.mark.slow
@@ -29,7 +33,7 @@ STAGES = {"collector", "processor-0", "notifier", "intake", "lander", "builder"}
 class Up:
     """A running `shopstream up`."""
 
-    def __init__(self, data_dir: Path, settings: str = "") -> None:
+    def __init__(self, data_dir: Path, settings: str = "", wanted: Set[str] = STAGES) -> None:
         self.shop = Shop(data_dir)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -45,7 +49,7 @@ class Up:
                 stdin=subprocess.DEVNULL,
             )
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10)
-        until(lambda: self.healthy() and self.running() >= STAGES)
+        until(lambda: self.running() >= wanted and (wanted < STAGES or self.healthy()))
 
     def healthy(self) -> bool:
         try:
@@ -128,6 +132,15 @@ def test_an_event_becomes_an_offer_that_a_look_up_shows(up: Up) -> None:
     assert told["offer_id"] == offer["offer_id"]
 
 
+def test_stages_end_when_the_number_of_shards_is_no_longer_theirs(up: Up) -> None:
+    """As where `up` was started while the tables were cut: it had too few or too many."""
+    switch_to(prepare_tables(up.shop.data_dir, 2))
+    assert up.process.wait(60) == 3
+    assert "the number of shards" in up.said.read_text()
+    assert "start again" in up.said.read_text()
+    assert up.running() == set()
+
+
 def test_a_stage_that_is_killed_is_started_again_and_nothing_is_lost(up: Up) -> None:
     sent = 0
     for stage in ("processor-0", "collector", "notifier"):
@@ -156,6 +169,40 @@ def test_ctrl_c_ends_all_stages_with_what_came_in_processed(up: Up) -> None:
     assert all(gone(pid) for pid in pids)
     assert up.shop.counts("clicks") == {"received": 600, "accepted": 600}
     assert "Traceback" not in up.said.read_text()
+
+
+def test_ctrl_c_leaves_every_offer_in_a_file_for_the_next_build(up: Up) -> None:
+    archive = up.shop.data_dir / "archive" / "offers"
+    up.send(*views("u1"))
+    until(lambda: list(archive.rglob("*.json")))  # a file holds 10 seconds, so the next waits
+    up.send(*views("u2"))
+    until(lambda: up.offers("u2"))
+    assert up.stop(signal.SIGINT) == 0
+    lines = [line for path in archive.rglob("*.json") for line in path.read_text().splitlines()]
+    assert sorted(json.loads(line)["user_id"] for line in lines) == ["u1", "u2"]
+    up.shop.run("build")
+    assert up.shop.json("sql", "SELECT count(*) AS n FROM silver_offers") == [{"n": 2}]
+
+
+def test_what_up_shows_adds_up_after_a_restart_while_a_processor_stands_still(up: Up) -> None:
+    up.send(*(event for n in range(10) for event in views(f"u{n}", 5)))
+    until(lambda: up.offers("u9"))
+    assert up.stop() == 0
+    again = Up(up.shop.data_dir)
+    engine = open_engine(load_settings({"data_dir": up.shop.data_dir}))
+    pid = again.pid("processor-0")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        shown = standing(engine)
+        assert (shown.received, shown.lag, shown.offers) == (50, 0, 10)
+        again.send(*views("late", 30))
+        until(lambda: standing(engine).lag == 30)
+        assert standing(engine).received == 80
+        (stage,) = (s for s in again.shop.json("status") if s["stage"] == "processor-0")
+        assert stage["lag"] == 30
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        again.close()
 
 
 def test_stages_end_when_up_is_killed_so_that_it_can_be_started_again(up: Up) -> None:
@@ -217,6 +264,23 @@ def test_check_balances_at_any_moment_while_events_come_in(up: Up) -> None:
     assert up.shop.counts("clicks") == {"received": 2_400, "accepted": 2_400}
 
 
+def test_what_up_says_at_its_start_is_plain_and_warns_of_a_webhook_that_is_refused(
+    tmp_path: Path,
+) -> None:
+    up = Up(tmp_path / "data", 'notify = ["http://localhost:9/hook?token=secret"]\n')
+    try:
+        until(lambda: "listening on" in up.said.read_text())
+        said = up.said.read_text()
+    finally:
+        up.close()
+    warning, notice, listening = said.splitlines()[:3]
+    assert warning.startswith("warning: alerts can't go to http://localhost:9/…")
+    assert "set notify_private_addresses" in warning
+    assert "secret" not in said
+    assert notice.startswith("No write key is configured: this collector takes events from anyone")
+    assert listening.startswith("listening on http://")
+
+
 def test_a_second_up_on_the_same_data_says_what_is_the_matter(up: Up) -> None:
     done = subprocess.run(
         [*COMMAND, "up", "--port", "0", "--data-dir", str(up.shop.data_dir)],
@@ -275,6 +339,33 @@ def test_a_stage_that_can_not_start_ends_up_however_long_it_took() -> None:
     _keep_running(stage, said.append)
     assert said == ["notifier ended with code 2; started again (1)"]
     stage.stop()
+
+
+def test_a_lake_that_can_not_be_used_keeps_no_event_out_and_goes_on_once_it_is_mended(
+    tmp_path: Path,
+) -> None:
+    database = tmp_path / "data" / "lake" / "landed.db"
+    database.parent.mkdir(parents=True)
+    database.write_bytes(b"no database" * 500)
+    up = Up(tmp_path / "data", wanted={"collector", "processor-0"})
+    try:
+        until(lambda: "lander ended with code 2; started again (2)" in up.said.read_text())
+        assert "landed.db is damaged" in up.said.read_text()
+        up.send(*views("u1"))
+        until(lambda: up.offers("u1"))
+        database.unlink()
+        until(lambda: up.running() >= STAGES)
+        until(up.healthy)
+        lander = up.pid("lander")
+        for path in database.parent.glob("landed.db*"):
+            path.unlink()
+        until(partial(up.restarted, "lander", lander))
+        assert "landed.db was taken away" in up.said.read_text()
+        up.send(*views("u2"))
+        up.shop.run("build")
+        assert up.shop.counts("clicks") == {"received": 6, "accepted": 6}
+    finally:
+        up.close()
 
 
 def test_status_tells_how_each_stage_stands(up: Up) -> None:

@@ -11,7 +11,7 @@ from shopstream.aws.log import KinesisLog, SqsLog
 from shopstream.aws.names import TABLES, Names
 from shopstream.aws.tables import DynamoTables
 from shopstream.aws.wire import Raw, from_text, read
-from shopstream.collector.splitting import Limits
+from shopstream.collector.splitting import BodyLimits
 from shopstream.events import Entry
 
 ACCOUNT = "123456789012"
@@ -142,5 +142,5 @@ class Deployment:
                 place = answer["NextShardIterator"]
 
     def _entries(self, body: bytes) -> list[Entry]:
-        raw = Raw("clicks", "aws", 0, "theirs", Limits(10_000, 1 << 20))
+        raw = Raw("clicks", "aws", 0, "theirs", BodyLimits(10_000, 1 << 20))
         return [record.entry for record in read(body, raw, self.lake().get)]

@@ -71,7 +71,7 @@ class OneMachine:
     """How to open each port for writing and for reading beside the writer."""
 
     write_log: OpenLog
-    read_log: Callable[[Path], Log]
+    read_log: Callable[..., Log]
     write_tables: Callable[[Path], Tables]
     read_tables: Callable[[Path], Tables]
 

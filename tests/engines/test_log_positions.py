@@ -175,7 +175,7 @@ def test_each_shard_sees_its_own_events_and_every_row(open_log: Opener) -> None:
 def test_shards_of_a_reader_are_those_of_the_writer(open_log: Opener, tmp_path: Path) -> None:
     log = open_log(shards=2)
     log.append([entry(*(click(f"u{n}") for n in range(10)))])
-    reader = engine.read_log(tmp_path / "log")
+    reader = engine.read_log(tmp_path / "log", shards=2)
     for shard in range(2):
         assert reader.read(0, shard=shard) == log.read(0, shard=shard)
     reader.close()

@@ -20,7 +20,7 @@ def alert(
         alert_id=alert_id,
         kind=kind,
         subject=f"Order {alert_id} {text}",
-        body=body,
+        body=body and f"Order {alert_id} {body}",
         at=datetime(2026, 11, 21, 15, tzinfo=UTC),
         data={"order_id": alert_id},
     )

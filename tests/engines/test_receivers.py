@@ -231,8 +231,12 @@ def test_a_file_that_cannot_be_written_is_no_delivery(tmp_path: Path) -> None:
 
 def test_the_console_gets_one_line_that_cannot_move_the_cursor() -> None:
     lines: list[str] = []
-    ConsoleNotifier(lines.append).deliver(alert(subject="Low\x1b[2J", body="a\r\n\r\nb\x07"))
-    assert lines == [r"2026-01-01T12:00:00Z large_order Low\x1b[2J: a · b\x07"]
+    for body in ("a\r\n\r\nb\x07", ""):
+        ConsoleNotifier(lines.append).deliver(alert(subject="Low\x1b[2J", body=body))
+    assert lines == [
+        r"2026-01-01T12:00:00Z large_order a · b\x07",
+        r"2026-01-01T12:00:00Z large_order Low\x1b[2J",
+    ]
 
 
 def test_mail_is_plain_text_with_a_clean_subject_and_the_alert_id() -> None:

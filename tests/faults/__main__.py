@@ -18,7 +18,7 @@ from tests.faults.victims import VICTIMS
 
 POINTS = {
     "collector": 115, "processor": 115, "notifier": 90, "poisoned processor": 20,
-    "intake": 40, "lander": 100, "builder": 100, "maintenance": 100,
+    "reshard": 60, "intake": 40, "lander": 100, "builder": 100, "maintenance": 100,
 }  # fmt: skip
 RECOVERIES = 15
 RESULTS = ("<!-- results -->\n", "<!-- end of results -->\n")

@@ -25,6 +25,7 @@ from tests.faults.strace import Point, counted, counts_in, killed_at
 
 from shopstream.engine import open_engine
 from shopstream.events import Entry
+from shopstream.local.datadir import make_data_dir, open_data_dir
 from shopstream.notify import run_notifier
 from shopstream.processor import run_processor
 from shopstream.settings import load_settings
@@ -165,6 +166,32 @@ class PoisonedProcessorVictim(ProcessorVictim):
 
     def finish(self, data_dir: Path) -> None:
         run([*self.command, "--data-dir", str(data_dir)]).check_returncode()
+
+
+class ReshardVictim(Victim):
+    """A change of the number of shards, of tables that have something of everything and a log of
+    which some is yet to be processed.
+    """
+
+    name = "reshard"
+
+    def prepare(self, data_dir: Path) -> Path:
+        make_data_dir(data_dir, 2)
+        rows = list(entries(14))
+        append(data_dir, rows[: len(rows) // 2])
+        for shard in range(2):
+            run_processor(load_settings({"data_dir": data_dir}), shard, until_idle=True)
+        append(data_dir, rows[len(rows) // 2 :])
+        return data_dir
+
+    def run_once(self, data_dir: Path, wrap: Wrap) -> int:
+        return run(wrap(shopstream("reshard", "3", "--data-dir", str(data_dir)))).returncode
+
+    def finish(self, data_dir: Path) -> None:
+        done = run(shopstream("reshard", "3", "--data-dir", str(data_dir)))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert open_data_dir(data_dir).shards == 3
+        assert len(list(data_dir.glob("tables*"))) == 1
 
 
 class NotifierVictim(Victim):

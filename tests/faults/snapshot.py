@@ -15,6 +15,7 @@ from tests.faults.lake import Thing, in_lake
 
 from shopstream.errors import DataDirError
 from shopstream.ledger import check
+from shopstream.local.datadir import open_data_dir
 from shopstream.local.outbox import Outbox
 from shopstream.local.tables import _CODES, RocksTables
 from shopstream.settings import Settings
@@ -51,7 +52,8 @@ def snapshot(data_dir: Path) -> Snapshot:
     """What tables, archive, outbox and lake in `data_dir` hold; no stage may be running."""
     things: Counter[Thing] = Counter()
     ledger: dict[Thing, int] = {}
-    for folder in sorted((data_dir / "tables").glob("[0-9]*")):
+    made = open_data_dir(data_dir)
+    for folder in filter(Path.exists, map(made.tables, range(made.shards))):
         tables = RocksTables.reader(folder)
         try:
             things.update(_in_tables(tables))

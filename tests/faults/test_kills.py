@@ -15,6 +15,7 @@ SAMPLE: dict[str, list[tuple[str, float]]] = {
     "processor": [("write", 0.3), ("write", 0.8), ("rename", 0.9), ("fsync", 1), ("fdatasync", 1)],
     "notifier": [("pwrite64", 0.4), ("write", 0.5), ("fsync", 0.8)],
     "poisoned processor": [("write", 0.6)],
+    "reshard": [("write", 0.3), ("write", 0.8), ("rename", 0.95), ("unlink", 0.9)],
     "intake": [("rename", 0.3), ("write", 0.5)],
     "lander": [("pwrite64", 0.5), ("rename", 0.4), ("write", 0.6)],
     "builder": [("pwrite64", 0.4), ("fdatasync", 0.5), ("mkdir", 0.7)],

@@ -11,6 +11,7 @@ import apsw
 import msgspec
 import pytest
 from tests.faults.kills import Victim, append
+from tests.faults.lake_kills import BuilderVictim, land, process
 from tests.faults.powerloss import Call, Disk, calls_in, traced
 from tests.faults.shop import entries
 from tests.faults.snapshot import compare, snapshot
@@ -31,6 +32,8 @@ KEEP = (0.0, 0.5, 0.9, 1.0)
 
 CUTS = 12
 """Power cuts for each run of a stage; every one is followed by a whole recovery."""
+CUTS_OF_LAKE = 6
+"""The same for builds and maintenance, which take longer."""
 
 
 def appended(root: Path, synchronous: str) -> tuple[Disk, list[Call]]:
@@ -105,30 +108,49 @@ def test_weaker_syncing_is_seen_to_lose_acknowledged_rows(weaker: str, tmp_path:
     assert lost_after_cuts(tmp_path, weaker, 60)
 
 
-@pytest.fixture(params=["processor's first run", "processor", "notifier"])
+@pytest.fixture(
+    params=[
+        "processor's first run",
+        "processor",
+        "notifier",
+        "builder's first run",
+        "builder",
+        "maintenance",
+    ]
+)
 def stage(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Victim, Path]:
     """A stage and the data directory that it is about to run on."""
     victim = VICTIMS[request.param.partition("'")[0]](tmp_path)
     if "first" not in request.param:
-        return victim, shutil.copytree(victim.template, tmp_path / "data")
+        return victim, victim._copy()
     data_dir = make_shop(tmp_path / "data")
     append(data_dir, list(entries(14)))
+    if isinstance(victim, BuilderVictim):
+        process(data_dir)
+        land(data_dir)
     return victim, data_dir
 
 
 def test_after_a_power_cut_a_stage_catches_up(stage: tuple[Victim, Path], tmp_path: Path) -> None:
+    """In the place where it was: what is in the lake names whole paths."""
     victim, data_dir = stage
     disk, trace, chance = Disk(data_dir), tmp_path / "trace", Random(2)
     assert victim.run_once(data_dir, partial(traced, trace=trace)) == 0
-    wanted, calls = snapshot(data_dir), list(calls_in(trace, data_dir))
-    cuts = {round(i * len(calls) / CUTS): KEEP[i % len(KEEP)] for i in range(1, CUTS + 1)}
+    calls = list(calls_in(trace, data_dir))
+    victim.finish(data_dir)
+    wanted = snapshot(data_dir)
+    number_of = CUTS_OF_LAKE if isinstance(victim, BuilderVictim) else CUTS
+    keep_of = KEEP[:3] if isinstance(victim, BuilderVictim) else KEEP
+    cuts = {
+        round(i * len(calls) / number_of): keep_of[i % len(keep_of)]
+        for i in range(1, number_of + 1)
+    }
     for number, call in enumerate(calls, 1):
         if call.path:
             disk.do(call)
         if (keep := cuts.get(number)) is not None:
-            place = tmp_path / "after"
-            disk.cut(chance, keep, place)
-            victim.finish(place)
-            difference = compare(wanted, snapshot(place))
+            shutil.rmtree(data_dir)
+            disk.cut(chance, keep, data_dir)
+            victim.finish(data_dir)
+            difference = compare(wanted, snapshot(data_dir))
             assert not difference, f"cut {number} of {len(calls)}, {keep} kept"
-            shutil.rmtree(place)

@@ -5,6 +5,7 @@ from tests.faults.kills import (
     NotifierVictim,
     PoisonedProcessorVictim,
     ProcessorVictim,
+    ReshardVictim,
     Victim,
 )
 from tests.faults.lake_kills import (
@@ -21,6 +22,7 @@ VICTIMS: dict[str, type[Victim]] = {
         ProcessorVictim,
         NotifierVictim,
         PoisonedProcessorVictim,
+        ReshardVictim,
         IntakeVictim,
         LanderVictim,
         BuilderVictim,

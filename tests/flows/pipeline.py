@@ -6,6 +6,7 @@ time whether all adds up.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from shopstream.events import Alert, Click, Entry, Offer, Order, Stock
 from shopstream.flow_settings import flow_config
 from shopstream.flows.people import stored_clicks
 from shopstream.flows.processor import Processor
+from shopstream.flows.resharding import ensure_at_rest, reshard
 from shopstream.flows.tries import Tries
 from shopstream.flows.work import QuarantineRecord
 from shopstream.ledger import CheckReport, check
@@ -102,6 +104,24 @@ class Pipeline:
         """As after a kill: nothing is known but what the tables say."""
         for tables in self.tables:
             tables.close()
+        self.start()
+
+    def reshard(self, shards: int) -> None:
+        """Go on with another number of shards, as `shopstream reshard` does it."""
+        self.idle(last=True)
+        ensure_at_rest(self.tables, self.log.end())
+        wanted = self.engine.prepare(shards)
+        new = [wanted.make_tables(n) for n in range(shards)]
+        assert reshard(self.tables, new, lambda _: None).uncounted == 0
+        wanted.switch()
+        for tables in (*self.tables, *new):
+            tables.close()
+        self.engine.forget_other_tables()
+        self.log.close()
+        self.settings = replace(self.settings, shards=shards)
+        self.engine = open_engine(self.settings)
+        self.log = self.engine.write_log()
+        self.notes = {}
         self.start()
 
     def __enter__(self) -> Self:

@@ -136,6 +136,22 @@ def test_lines_added_to_an_order_expire_with_it(open_pipeline: Opener) -> None:
     assert pipeline.check().differences == []
 
 
+def test_what_was_spent_of_a_budget_goes_with_its_offers(open_pipeline: Opener) -> None:
+    rules = """
+[[rule]]
+name = "all"
+on = ["view"]
+offer = { percent = 10, expires = "1h" }
+budget_per_day = 5
+"""
+    pipeline = open_pipeline(rules=rules, offers_ttl=timedelta(days=2))
+    pipeline.give(click("u1"), click("u2"))
+    pipeline.give(click("u3"))
+    assert [item for _, _, item in pipeline.items("budgets")] == [b"3"]
+    pipeline.idle(minutes=2 * DAY_MIN + 1)
+    assert pipeline.items("budgets") == []
+
+
 def test_what_history_left_waiting_goes_with_its_user(open_pipeline: Opener) -> None:
     """Nothing comes after it in its history, so it never falls due."""
     pipeline = short_lived(open_pipeline)

@@ -107,7 +107,7 @@ def _entries(draw: st.DrawFn) -> Entry:
     return entry(*events, topic=topic, **facts)
 
 
-_rows = st.lists(st.lists(_entries(), min_size=1, max_size=3), min_size=1, max_size=8)
+rows_of_entries = st.lists(st.lists(_entries(), min_size=1, max_size=3), min_size=1, max_size=8)
 
 
 SLOW = settings(
@@ -120,7 +120,9 @@ SLOW = settings(
 
 @pytest.mark.slow
 @SLOW
-@given(rows=_rows, steps=st.lists(st.tuples(st.integers(1, 12), st.booleans()), max_size=8))
+@given(
+    rows=rows_of_entries, steps=st.lists(st.tuples(st.integers(1, 12), st.booleans()), max_size=8)
+)
 def test_tables_and_ledger_do_not_depend_on_grouping_restarts_or_memory(
     rows: list[list[Entry]], steps: list[tuple[int, bool]]
 ) -> None:
@@ -149,7 +151,7 @@ def test_tables_and_ledger_do_not_depend_on_grouping_restarts_or_memory(
 
 @pytest.mark.slow
 @SLOW
-@given(rows=_rows)
+@given(rows=rows_of_entries)
 def test_two_shards_make_what_one_makes(rows: list[list[Entry]]) -> None:
     # A budget is split, and a timer fires by its own shard's watermark: neither is compared.
     unlimited = RULES.replace("budget_per_day = 3\n", "").replace('idle = "10m"', 'within = "1m"')

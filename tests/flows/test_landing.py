@@ -56,6 +56,10 @@ def arrivals() -> Iterator[Entry]:
     three = order("o3", 1, 0, 3)
     for _ in range(2):
         yield entry(three, topic="orders", on_bad_line="quarantine_line", units=3, identity="erp")
+    large = order("o4", *[0] * 200, payload="x" * 1_000_000)
+    yield entry(large, topic="orders", on_bad_line="quarantine_line", units=200)
+    long = order("o5", *[0] * 10_001)
+    yield entry(long, topic="orders", on_bad_line="quarantine_line", units=10_001)
     yield entry(stock("p1", 3), stock("p1", 3), stock("p2", -1), topic="stock")
     yield entry(cart_line("u1", "p1", 2), cart_line("u1", "p1", 0), {"x": 1}, topic="carts")
     yield entry(segment(), {"type": "nonsense"}, segment(messageId="m2"), dialect="segment")
@@ -82,6 +86,19 @@ def test_hostile_input_is_judged_alike(pipeline: Pipeline, topic: str) -> None:
         pipeline.append(entry(raw, topic=topic))
     pipeline.append(entry(*HOSTILE.values(), topic=topic))
     pipeline.process_all()
+    assert by_lander(land(pipeline)) == by_ledger(pipeline)
+
+
+@pytest.mark.parametrize("price", ["1_0", " 5 ", "5.", ".5", "+5", "05", "1e", ""])
+def test_an_amount_that_python_would_take_is_refused_by_all(pipeline: Pipeline, price: str) -> None:
+    """Also among events that are judged together because each has all that it needs."""
+    whole: dict[str, Any] = {"session_id": "s1", "user_type": "new", "device_type": "mobile"}
+    for n, bad in enumerate([price, {"price": price}]):
+        events = [click(f"u{n}", event_id=f"{n}", price=f"{n}.50", **whole) for n in range(3)]
+        more: dict[str, Any] = {"price": bad} if n == 0 else {"extra": bad, "price": "2.50"}
+        pipeline.give(*events, click("odd", event_id=f"odd-{n}", **whole, **more))
+    assert pipeline.reasons() == ["price"]
+    assert pipeline.counts()["accepted"] == 4
     assert by_lander(land(pipeline)) == by_ledger(pipeline)
 
 

@@ -43,7 +43,7 @@ class SmallLake:
 
     @property
     def table(self) -> Table:
-        return open_table(self.catalog, self.model, self.folder)
+        return open_table(self.catalog, self.model, self.data_dir)
 
     def build(
         self,

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import msgspec
 import pytest
+from pyiceberg.types import StringType
 from tests.lake.real_lake import RealLake, cart, click, entry, offer, order, stock
 
 import shopstream.lake.model as model_files
@@ -22,6 +23,7 @@ from shopstream.lake.current import Current, TableNow, view_sql, write_current
 from shopstream.lake.model import NAMESPACE, load_models
 from shopstream.lake.plan import Step, Wanted, descendants, grown
 from shopstream.lake.rebuild import rebuild
+from shopstream.lake.staging import Staging
 from shopstream.local.delivery import run_notifier
 
 pytestmark = pytest.mark.slow
@@ -82,7 +84,7 @@ def state_of(folder: Path) -> dict[Path, tuple[int, int]]:
 # --- only what is new -------------------------------------------------------------------------
 
 
-def test_a_late_event_changes_its_day_alone_and_only_what_is_made_of_its_topic(
+def test_a_late_event_changes_its_day_and_those_it_reaches_of_what_is_made_of_its_topic_alone(
     lake: RealLake, tmp_path: Path
 ) -> None:
     before = {name: lake.files(name) for name in load_models()}
@@ -97,7 +99,8 @@ def test_a_late_event_changes_its_day_alone_and_only_what_is_made_of_its_topic(
             assert lake.snapshots()[name] == snapshots[name]
         elif model.partition:
             assert after["2025-11-18"] != before[name]["2025-11-18"], name
-            assert after["2025-11-19"] == before[name]["2025-11-19"], name
+            kept = after["2025-11-19"] == before[name]["2025-11-19"]
+            assert kept == ("silver_clicks" not in model.reach), name
     assert same_as_at_once(lake, tmp_path / "once")
 
 
@@ -620,6 +623,49 @@ def test_a_column_that_a_model_gains_or_loses_is_gained_or_lost_by_all_rows(
     lake.build()
     files = [str(lake.folder / name) for name in lake.current.tables["silver_clicks"].files]
     assert read_parquet("event_id", files) == ["a", "b", "c", "d"]
+
+
+def columns_of_table(lake: RealLake, name: str) -> list[str]:
+    table = open_catalog(lake.settings.data_dir).load_table(f"{NAMESPACE}.{name}")
+    return [field.name for field in table.schema().fields]
+
+
+def test_a_version_whose_build_was_cut_off_leaves_tables_that_the_older_one_builds(
+    lake: RealLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = columns_of_table(lake, "silver_clicks")
+    changed = models_with(
+        tmp_path / "models", silver_clicks_sql=with_loud, silver_clicks_yml=with_loud_column
+    )
+
+    def killed(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as newer:
+        use(newer, changed)
+        newer.setattr(Staging, "commit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            lake.build()
+    assert columns_of_table(lake, "silver_clicks") == columns
+    lake.arrive("clicks", click("d", 19))
+    lake.build()
+    assert [row["event_id"] for row in lake.rows("silver_clicks")] == ["a", "b", "c", "d"]
+
+
+def test_a_table_with_other_columns_than_its_model_is_built_whole(
+    lake: RealLake, tmp_path: Path
+) -> None:
+    """As an earlier version left it, which was cut off before it replaced the rows."""
+    columns = columns_of_table(lake, "silver_clicks")
+    table = open_catalog(lake.settings.data_dir).load_table(f"{NAMESPACE}.silver_clicks")
+    with table.update_schema() as update:
+        update.add_column("loud", StringType())
+    with table.update_schema() as update:
+        update.delete_column("browser")
+    lake.arrive("clicks", click("d", 19))
+    lake.build()
+    assert sorted(columns_of_table(lake, "silver_clicks")) == sorted(columns)
+    assert same_as_at_once(lake, tmp_path / "once")
 
 
 def next_day(sql: str) -> str:

@@ -71,6 +71,7 @@ def contradicting(draw: st.DrawFn) -> tuple[str, Event]:
             "device_type": draw(st.sampled_from(["mobile", "desktop"])),
         }
         event |= draw(st.sampled_from([{}, {}, {"session_id": "s1"}, {"session_id": "s2"}]))
+        event |= draw(st.sampled_from([{}, {"order_id": "a"}, {"order_id": "b"}]))
     elif topic == "orders":
         event = order(draw(st.sampled_from("abc")), day, draw(st.sampled_from(STATUSES)), minute)
         event |= {"lines": lines(draw), "by_line": draw(st.booleans()), "amount": "7"}
@@ -126,6 +127,7 @@ def of_its_own(draw: st.DrawFn, number: int) -> tuple[str, Event, bool]:
         event = click(f"e{number}", day, draw(USERS), minute, event_type=kind)
         event |= {"product_id": draw(PRODUCTS)}
         event |= draw(st.sampled_from([{}, {}, {"session_id": f"s{day}"}]))
+        event |= draw(st.sampled_from([{}, {"order_id": "a"}, {"order_id": "b"}]))
     elif topic == "orders":
         status = draw(st.sampled_from(STATUSES))
         id, by_line = draw(st.sampled_from([(f"o{number}", False), ("a", False), ("b", True)]))

@@ -14,6 +14,7 @@ import shopstream.lake.build as build_module
 from shopstream.errors import ConfigError
 from shopstream.lake.build import build
 from shopstream.lake.fingerprint import fingerprint
+from shopstream.lake.lag import lag_of
 from shopstream.lake.model import load_models, load_sources
 from shopstream.lake.rebuild import rebuild
 from shopstream.lake.report import BuildReport
@@ -133,6 +134,17 @@ def test_offers_of_a_folder_that_seems_older_are_read_after_a_build_ahead_of_tim
     assert len(lake.rows("silver_offers")) == 2
 
 
+def test_the_lag_counts_offers_of_a_range_of_which_a_day_came_later(lake: RealLake) -> None:
+    lake._put_offers([offer("a", 18)], 7)
+    lake.build()
+    before = lag_of(lake.engine).events
+    lake._put_offers([offer("b", 19)], 7)
+    assert lag_of(lake.engine).events == before + 1
+    lake.build()
+    assert lag_of(lake.engine).events == before
+    assert len(lake.rows("silver_offers")) == 2
+
+
 def test_check_names_archived_offers_that_were_passed_over(lake: RealLake) -> None:
     put_offer(lake, 0, time.time())
     lake.build()
@@ -179,6 +191,28 @@ def test_days_that_bronze_has_no_more_are_not_given_up_unasked(lake: RealLake) -
     with pytest.raises(ConfigError, match=r"has 2 days, the first 2025-11-17, of which bronze"):
         rebuild(lake.settings, "silver_clicks")
     assert len(lake.rows("silver_clicks")) == len(rows) + 1
+
+
+def test_rows_that_bronze_has_no_more_are_not_given_up_though_it_has_others_of_their_days(
+    lake: RealLake,
+) -> None:
+    lake.arrive("clicks", click("a", 18), click("c", 18))
+    lake.arrive("orders", order("o3", 18))
+    lake.build()
+    with lake.engine.write_landed() as landed:
+        for topic in ("clicks", "orders"):
+            newest = landed.since(0, topic)[-1]
+            landed._db.execute("UPDATE files SET expired = 1 WHERE id = ?", (newest.id,))
+        landed.forget(landed.expire(""))
+    for table, lost in (("silver_clicks", "1 clicks"), ("silver_order_lines", "1 orders")):
+        rows = lake.rows(table)
+        with pytest.raises(ConfigError, match=f"{table} has {lost} of which bronze has nothing"):
+            rebuild(lake.settings, table)
+        assert lake.rows(table) == rows
+        (lake.folder / lake.current.tables[table].files[0]).write_bytes(b"?")
+        rebuild(lake.settings, table, anyway=True)
+        assert len(lake.rows(table)) == len(rows) - 1
+        rebuild(lake.settings, table)
 
 
 def test_a_build_clears_away_what_builds_left_and_nothing_of_a_check(lake: RealLake) -> None:

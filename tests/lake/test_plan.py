@@ -49,14 +49,15 @@ def test_new_clicks_touch_their_days_in_what_is_made_of_clicks_and_nothing_else(
     assert found["gold_offer_performance"].mode == "whole"
 
 
-def test_new_orders_touch_the_days_around_theirs_where_these_matter() -> None:
-    """A purchase click may be on the other side of midnight."""
-    found = steps(silver_order_lines=new("2026-11-20"))
-    assert found["gold_daily_sales"].days == ["2026-11-20"]
+def test_what_is_new_touches_the_days_around_its_own_where_these_matter() -> None:
+    """A purchase click may be on the other side of midnight, and one that speaks against it."""
     around = ["2026-11-19", "2026-11-20", "2026-11-21"]
-    assert found["gold_product_performance"].days == around
+    orders = steps(silver_order_lines=new("2026-11-20"))
+    assert orders["gold_daily_sales"].days == ["2026-11-20"]
+    assert orders["gold_product_performance"].days == around
     clicks = steps(silver_clicks=new("2026-11-20"))
-    assert clicks["gold_product_performance"].days == ["2026-11-20"]
+    assert clicks["gold_funnel"].days == ["2026-11-20"]
+    assert clicks["gold_product_performance"].days == around
 
 
 def test_days_grow_as_far_as_the_calendar_goes() -> None:

@@ -102,14 +102,30 @@ def test_the_best_customers_are_those_of_uci(lake: duckdb.DuckDBPyConnection) ->
     ]
 
 
-def test_a_tenth_of_the_customers_of_uci_is_marked(lake: duckdb.DuckDBPyConnection) -> None:
-    customers = truth("uci_online_retail")["rows"]["customers"]
+def test_a_tenth_of_the_customers_of_uci_with_orders_is_marked(
+    lake: duckdb.DuckDBPyConnection,
+) -> None:
     found = lake.execute(
-        "SELECT COUNT(*), COUNT(*) FILTER (WHERE top_10_percent),"
-        " MIN(revenue) FILTER (WHERE top_10_percent)"
-        " >= MAX(revenue) FILTER (WHERE NOT top_10_percent) FROM gold_customer_lifetime_value"
+        "SELECT COUNT(*), COUNT(*) FILTER (WHERE orders > 0), COUNT(percentile),"
+        " COUNT(*) FILTER (WHERE top_10_percent), MIN(net_revenue) FILTER (WHERE top_10_percent)"
+        " >= MAX(net_revenue) FILTER (WHERE NOT top_10_percent) FROM gold_customer_lifetime_value"
     )
-    assert found.fetchall() == [(customers, -(-customers // 10), True)]
+    ((customers, with_orders, ranked, best, apart),) = found.fetchall()
+    assert customers == truth("uci_online_retail")["rows"]["customers"]
+    assert (ranked, best, apart) == (with_orders, -(-with_orders // 10), True)
+    assert with_orders < customers
+
+
+def test_who_gave_everything_back_is_not_among_the_best_of_uci(
+    lake: duckdb.DuckDBPyConnection,
+) -> None:
+    """Invoice 541431 of 77,183.60 was cancelled 16 minutes later."""
+    found = lake.execute(
+        "SELECT orders, revenue, refunded, net_revenue, percentile < 0.05, top_10_percent"
+        " FROM gold_customer_lifetime_value WHERE customer_id = '12346'"
+    )
+    amount = Decimal("77183.6")
+    assert found.fetchall() == [(1, amount, amount, 0, True, False)]
 
 
 def test_the_events_of_rees46_are_counted(lake: duckdb.DuckDBPyConnection) -> None:

@@ -3,15 +3,18 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from typer.main import get_command
 
 from shopstream.cli import app
+from shopstream.cli.layout import as_table
 from shopstream.cli.options import pairs, topics_in
-from shopstream.cli.tables import as_table
+from shopstream.cli.printing import logged
 from shopstream.errors import ConfigError
 
 GROUPS = ("", "alerts", "quarantine", "rules", "keys", "lake", "package")
@@ -55,6 +58,7 @@ def test_all_commands_are_there() -> None:
             "check",
             "doctor",
             "settings",
+            "reshard",
         ),
         *("simulate", "load", "replay", "offers", "schema", "alerts retry"),
         *("build", "lake maintain", "lake rebuild", "lake reland", "lake compile", "lake catalog"),
@@ -154,6 +158,45 @@ def test_a_read_key_takes_no_topics(tmp_path: Path) -> None:
     )
     assert run.returncode == 2
     assert "a read key has none" in run.stderr
+
+
+def test_the_first_key_of_a_kind_says_what_it_changes(tmp_path: Path) -> None:
+    def said(*options: str) -> str:
+        return shopstream("keys", "add", *options, "--data-dir", str(tmp_path)).stderr
+
+    assert "the first write key: from now on events are taken only with one" in said()
+    assert "first" not in said()
+    assert "the first read key: from now on look-ups are answered only with one" in said("--read")
+    assert "first" not in said("--read")
+
+
+def test_a_user_without_offers_is_told_from_a_user_without_events(tmp_path: Path) -> None:
+    data_dir = ("--data-dir", str(tmp_path / "shop"))
+    assert shopstream("simulate", "stock", "--count", "1", *data_dir).returncode == 0
+    offers = shopstream("offers", "no body", *data_dir)
+    assert json.loads(offers.stdout) == []
+    assert offers.stderr == "no offers yet; `shopstream rules explain 'no body'` says why\n"
+    explained = shopstream("rules", "explain", "no body", *data_dir)
+    assert json.loads(explained.stdout) == []
+    assert explained.stderr == "no events of user 'no body' are known that a rule looks at\n"
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("logging_as_before")
+def test_what_a_stage_has_to_say_is_plain_where_its_log_is_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logged(tmp_path)
+    structlog.get_logger().warning("open", notice="Anyone may send.")
+    structlog.get_logger().warning("full", bytes=1)
+    told, entry = capsys.readouterr().err.splitlines()
+    assert told == "Anyone may send."
+    assert json.loads(entry)["bytes"] == 1
 
 
 def test_only_its_owner_reads_a_data_directory(tmp_path: Path) -> None:

@@ -104,6 +104,24 @@ def test_bad_rules_and_receivers_are_named_without_secrets(tmp_path: Path) -> No
     assert fault == f"error: there is no {tmp_path / 'absent.toml'}"
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "shop.localhost", "10.0.0.8", "[::1]", "[::ffff:10.0.0.1]", "127.1"],
+)
+def test_a_webhook_that_will_be_refused_is_told(tmp_path: Path, host: str) -> None:
+    url = f"http://{host}:18099/hook"
+    [found] = [f for f in examine(tmp_path, notify=[url]) if "alerts" in f.what]
+    assert found.level == "error"
+    assert found.what.startswith(f"alerts can't go to http://{host}:18099/…")
+    assert "notify_private_addresses = true" in found.advice
+    assert faults(examine(tmp_path, notify=[url], notify_private_addresses=True)) == []
+
+
+@pytest.mark.parametrize("host", ["93.184.215.14", "hooks.example.com", "[2606:4700::1111]"])
+def test_a_webhook_on_the_internet_is_not_looked_up(tmp_path: Path, host: str) -> None:
+    assert faults(examine(tmp_path, notify=[f"https://{host}/hook"])) == []
+
+
 def test_stages_that_died_or_hang_are_told_from_those_that_run(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

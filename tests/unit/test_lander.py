@@ -22,7 +22,8 @@ from shopstream.engine import Engine, open_engine
 from shopstream.errors import Busy, DataDirError
 from shopstream.events import Entry
 from shopstream.heartbeats import read_heartbeats
-from shopstream.lander import Lander, request_landing, run_lander
+from shopstream.lake.verify import Processed, verify
+from shopstream.lander import Beat, Lander, request_landing, run_lander
 from shopstream.local.landed import File, Landed
 from shopstream.settings import Settings
 
@@ -423,3 +424,238 @@ def test_an_empty_log_is_landed_too(tmp_path: Path) -> None:
     append(settings, 0)
     assert stages.land(settings) == 0
     assert files(settings) == []
+
+
+# --- the database is lost -------------------------------------------------------------------------
+
+
+def lose_landed_db(settings: Settings) -> None:
+    for path in (settings.data_dir / "lake").glob("landed.db*"):
+        path.unlink()
+
+
+def test_without_its_database_it_lands_the_same_files_however_often_it_is_killed(
+    tmp_path: Path,
+) -> None:
+    settings = settings_in(tmp_path)
+    append(settings, 7)
+    land_all(settings)
+    before = bronze(settings)
+    last = max(file.id for file in files(settings))
+    lose_landed_db(settings)
+    append(settings, 2, first=7)
+    wider = settings_in(tmp_path, land_events_max=1_000)
+    with lander_of(wider):
+        pass
+    for _ in range(2):
+        with lander_of(wider) as (lander, _):
+            one, two = lander.plan()[:2]
+            lander.commit(one, lander.put(one))
+            lander.put(two)
+    land_all(wider)
+    after = bronze(wider)
+    assert {name: after[name] for name in before} == before
+    assert positions(wider) == list(range(90))
+    assert {file.name for file in files(wider)} == set(after)
+    assert min(file.id for file in files(wider)) > last
+    with reading(wider) as landed:
+        assert (landed.position(), landed.gaps()) == (90, [])
+        assert sum(tally.events for tally in landed.tally()) == 90
+
+
+def test_what_the_log_has_forgotten_is_taken_over_from_bronze(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    append(settings, 7)
+    land_all(settings)
+    before, told = files(settings), bronze(settings)
+    with reading(settings) as landed:
+        tally = sorted(landed.tally())
+    log = open_engine(settings).write_log()
+    start = log.trim(40)
+    log.close()
+    assert start == 40
+    lose_landed_db(settings)
+    land_all(settings)
+    assert bronze(settings) == told
+    without_ids = [[file._replace(id=0) for file in some] for some in (before, files(settings))]
+    assert without_ids[0] == without_ids[1]
+    with reading(settings) as landed:
+        assert sorted(landed.tally()) == tally
+        assert landed.gaps() == [Range(0, 50)]  # a range ends there
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "something else": lambda _: b"?",
+    "empty": lambda _: b"",
+    "a frame without rows": lambda _: zstandard.compress(b""),
+    "cut in its header": lambda whole: whole[:9],
+    "half": lambda whole: whole[: len(whole) // 2],
+    "without its last byte": lambda whole: whole[:-1],
+    "with more behind it": lambda whole: whole + whole,
+    "another file's": lambda _: zstandard.compress(
+        b'{"position":999,"source":"http","timestamp":"2025-11-20T10:00:00Z"}\n'
+    ),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_file_is_not_taken_over_and_check_tells_of_it(tmp_path: Path, how: str) -> None:
+    settings = settings_in(tmp_path)
+    append(settings, 7)
+    land_all(settings)
+    trim(open_engine(settings), 60)
+    lose_landed_db(settings)
+    spoilt = min(name for name in bronze(settings) if "/clicks/" in name)
+    whole = (tmp_path / spoilt).read_bytes()
+    (tmp_path / spoilt).write_bytes(DAMAGES[how](whole))
+    before = bronze(settings)
+    land_all(settings)
+    assert {file.name for file in files(settings)} == set(before) - {spoilt}
+    assert bronze(settings) == before
+    (said,) = differences(settings)
+    assert said.startswith(f"{spoilt} is not known to lake/landed.db")
+    (tmp_path / spoilt).write_bytes(whole)
+    lose_landed_db(settings)
+    land_all(settings)
+    assert differences(settings) == []
+    assert positions(settings) == list(range(70))
+
+
+def test_an_older_copy_of_it_forgets_no_file_that_bronze_alone_still_has(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    append(settings, 3)
+    land_all(settings)
+    copy = (tmp_path / "lake" / "landed.db").read_bytes()
+    append(settings, 4, first=3)
+    land_all(settings)
+    before = files(settings)
+    with reading(settings) as landed:
+        tally = sorted(landed.tally())
+    append(settings, 1, first=7)
+    trim(open_engine(settings), 60)
+    lose_landed_db(settings)
+    (tmp_path / "lake" / "landed.db").write_bytes(copy)
+    land_all(settings)
+    assert positions(settings) == list(range(80))
+    assert {file.name for file in before} < {file.name for file in files(settings)}
+    with reading(settings) as landed:
+        assert landed.gaps() == [Range(30, 60)]
+        assert sum(t.events for t in landed.tally()) == sum(t.events for t in tally) + 10
+    assert differences(settings) == []
+
+
+def test_after_an_older_copy_the_log_is_landed_into_the_files_that_there_are(
+    tmp_path: Path,
+) -> None:
+    """Also where no table has read what the copy lacks."""
+    settings = settings_in(tmp_path)
+    append(settings, 3)
+    land_all(settings)
+    copy = (tmp_path / "lake" / "landed.db").read_bytes()
+    append(settings, 4, first=3)
+    land_all(settings)
+    before = bronze(settings)
+    lose_landed_db(settings)
+    (tmp_path / "lake" / "landed.db").write_bytes(copy)
+    append(settings, 1, first=7)
+    land_all(settings_in(tmp_path, land_events_max=1_000))
+    assert bronze(settings).items() > before.items()
+    assert {file.name for file in files(settings)} == set(bronze(settings))
+    assert positions(settings) == list(range(80))
+    assert differences(settings) == []
+
+
+def test_what_is_taken_over_goes_on_where_it_was_ended_or_killed(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    append(settings, 9)
+    land_all(settings)
+    before = [file._replace(id=0) for file in files(settings)]
+    with reading(settings) as landed:
+        tally = sorted(landed.tally())
+    trim(open_engine(settings), 60)
+    lose_landed_db(settings)
+    engine = open_engine(settings)
+    stop = threading.Event()
+    for n in range(1, 3):
+        stop.clear()
+        log = engine.read_log()
+        with engine.write_landed() as landed:
+            lander = Lander(engine, log, landed)
+            beat = EndsAt(stop)
+            lander.begin(stop, beat)
+            assert beat.told == [lander.position] == [landed.position()]
+            assert landed.unsure()
+        log.close()
+        assert len(files(settings)) == 2 * n
+    land_all(settings)
+    assert sorted(file._replace(id=0) for file in files(settings)) == sorted(before)
+    with reading(settings) as landed:
+        assert sorted(landed.tally()) == tally
+        assert landed.gaps() == [Range(0, 60)]
+
+
+class EndsAt(Beat):
+    """Has the lander end when it says how far it is."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.told: list[int] = []
+        self._stop = stop
+
+    def tell(self, lander: Lander, *, last: bool = False) -> None:
+        self.told.append(lander.position)
+        self._stop.set()
+
+
+def test_ranges_that_are_landed_again_are_taken_some_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(tmp_path)
+    append(settings, 7)
+    land_all(settings)
+    lose_landed_db(settings)
+    monkeypatch.setattr(stage, "RANGES_MAX", 2)
+    with lander_of(settings) as (lander, landed):
+        assert len(landed.intent(100)) > 3
+        assert lander.plan() == landed.intent(2)
+        lander.land(threading.Event())
+        assert lander.position == landed.intent(1)[0].first
+    land_all(settings)
+    assert positions(settings) == list(range(70))
+
+
+@pytest.mark.parametrize("instead", ["nothing", "another"])
+def test_a_lander_whose_database_is_taken_away_ends_and_the_next_one_makes_it_anew(
+    tmp_path: Path, instead: str
+) -> None:
+    settings = settings_in(tmp_path, land_every=timedelta(hours=1))
+    append(settings, 3)
+    land_all(settings)
+    copy = (tmp_path / "lake" / "landed.db").read_bytes()
+    failed: list[DataDirError] = []
+    stop = threading.Event()
+
+    def run() -> None:
+        try:
+            run_lander(settings, stop=stop)
+        except DataDirError as e:
+            failed.append(e)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    until(lambda: heartbeat(settings).get("ended") is False)
+    lose_landed_db(settings)
+    if instead == "another":
+        (tmp_path / "lake" / "landed.db").write_bytes(copy)
+    append(settings, 2, first=3)
+    thread.join(5)
+    stop.set()
+    thread.join()
+    assert "landed.db was taken away" in str(failed[0])
+    assert stages.land(settings) == 50
+    assert positions(settings) == list(range(50))
+
+
+def differences(settings: Settings) -> list[str]:
+    report = verify(open_engine(settings, create=False), Processed({}, ()))
+    assert report is not None
+    return report.differences

@@ -14,7 +14,7 @@ from shopstream.engine import open_engine
 from shopstream.errors import Busy, SourceError
 from shopstream.events import Entry, Rejection
 from shopstream.feed import open_feed
-from shopstream.loader import load_files
+from shopstream.loader import LoadedFile, load_files
 from shopstream.mapping import Mapping, parse_mapping
 from shopstream.settings import Settings
 
@@ -196,6 +196,13 @@ def test_lines_of_our_own_events_are_taken_as_they_are(settings: Settings, tmp_p
     assert entry.lines == [1, 3]
     assert not entry.historical
     assert entry.watermark_us == 1_593_604_800_000_000
+
+
+def test_a_report_counts_one_as_one() -> None:
+    assert str(LoadedFile("a.csv", "carts", "s", events=1)) == "a.csv: 1 cart"
+    assert str(LoadedFile("a.csv", "carts", "s", events=2)) == "a.csv: 2 carts"
+    assert str(LoadedFile("a.csv", "stock", "s", events=1)) == "a.csv: 1 stock"
+    assert str(LoadedFile("a.csv", "orders", "s", 1, units=2)) == "a.csv: 1 order of 2 lines"
 
 
 def test_a_second_load_at_the_same_time_is_refused(settings: Settings, tmp_path: Path) -> None:

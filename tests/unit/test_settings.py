@@ -62,3 +62,46 @@ def test_what_0s_means_is_said_where_it_may_be_given(tmp_path: Path) -> None:
     assert "0s is" in helps["bronze_ttl"]
     assert "0s is" in helps["log_ttl"]
     assert helps["events_ttl"].endswith("At least 1h.")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("PORTT", "did you mean SHOPSTREAM_PORT?"),
+        ("RULE", "did you mean SHOPSTREAM_RULES?"),
+        ("QQQQ", "see `shopstream settings`"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_told_with_the_nearest_one(name: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        load_settings(environ={f"SHOPSTREAM_{name}": "1"})
+    assert str(told.value) == f"environment SHOPSTREAM_{name}: there is no such setting; {hint}"
+
+
+OF_KUBERNETES = {
+    "SHOPSTREAM_SERVICE_HOST": "10.0.0.11",
+    "SHOPSTREAM_SERVICE_PORT": "8080",
+    "SHOPSTREAM_SERVICE_PORT_HTTP": "8080",
+    "SHOPSTREAM_PORT_8080_TCP": "tcp://10.0.0.11:8080",
+    "SHOPSTREAM_PORT_8080_TCP_PROTO": "tcp",
+    "SHOPSTREAM_PORT_8080_TCP_PORT": "8080",
+    "SHOPSTREAM_PORT_8080_TCP_ADDR": "10.0.0.11",
+}
+
+
+def test_what_kubernetes_says_of_a_service_called_shopstream_is_no_setting(tmp_path: Path) -> None:
+    assert load_settings({"data_dir": tmp_path}, environ=OF_KUBERNETES).port == 8080
+    port = {"SHOPSTREAM_PORT": "tcp://10.0.0.11:8080"}
+    with pytest.raises(ConfigError, match=r"SHOPSTREAM_PORT: .*enableServiceLinks: false"):
+        load_settings({"data_dir": tmp_path}, environ=OF_KUBERNETES | port)
+
+
+@pytest.mark.parametrize("name", ["SERVICE", "SERVICE_PORTS", "PORT_TCP", "PORT_8080"])
+def test_what_kubernetes_does_not_say_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="there is no such setting"):
+        load_settings({"data_dir": tmp_path}, environ={f"SHOPSTREAM_{name}": "1"})
+
+
+def test_variables_of_others_and_of_the_tests_are_no_settings(tmp_path: Path) -> None:
+    environ = {"SHOPSTREAM_TEST_DATA": "x", "SHOPSTREAMER": "x", "PORT": "1"}
+    assert load_settings({"data_dir": tmp_path}, environ=environ).port == 8080

@@ -32,9 +32,15 @@ FileFormat: TypeAlias = Literal["csv", "json", "parquet"]
 _UNSEEN = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _NO_NUMBER = {math.inf: "Infinity", -math.inf: "-Infinity"}
-_EVER = (1 << 63) - 1
+_EVER, _EVER_DATE = (1 << 63) - 1, (1 << 31) - 1
 _ENDLESS = {_EVER: "infinity", -_EVER: "-infinity"}
-"""How DuckDB stores times that never come, whatever their unit, and how it says them."""
+_ENDLESS |= {_EVER_DATE: "infinity", -_EVER_DATE: "-infinity"}
+"""How DuckDB stores times that never come, whatever their unit, and dates, and how it says them."""
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
+"""When they begin, in seconds: what lies outside Python has no value for, and of years after 32,767
+Arrow says others.
+"""
+_PER_S = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 def write_json(answer: Answer, out: IO[bytes]) -> int:
@@ -121,14 +127,29 @@ def _values(column: Any) -> list[Any]:
 
 
 def _far(column: Any) -> list[Any]:
-    """Times that Python has no value for (`infinity`, years after 9999) as text."""
-    found = []
-    for one in column:
-        try:
-            found.append(one.as_py())
-        except (OverflowError, ValueError):
-            found.append(_ENDLESS.get(one.value, f"{one.type}:{one.value}"))
-    return found
+    """Values of which some have times that Python has no value for, these as text."""
+    return [_near_or_far(one) for one in column]
+
+
+def _near_or_far(one: Any) -> Any:
+    """A value; a time that Python has no value for (`infinity`, years after 9999) as text, also
+    within lists, structs and maps.
+    """
+    import pyarrow.types as types  # type: ignore[import-untyped]  # it ships no types
+
+    try:
+        return one.as_py()
+    except (OverflowError, ValueError):
+        pass
+    if types.is_struct(one.type):
+        return {name: _near_or_far(one[name]) for name in one}
+    if types.is_map(one.type):
+        return [(_near_or_far(pair[0]), _near_or_far(pair[1])) for pair in one.values]
+    if types.is_union(one.type):
+        return _near_or_far(one.value)
+    if types.is_nested(one.type):
+        return [_near_or_far(value) for value in one.values]
+    return _ENDLESS.get(one.value, f"{one.type}:{one.value}")
 
 
 def _plain(value: Any) -> Any:
@@ -165,14 +186,13 @@ def _csv_type(kind: Any) -> Any:
 
 def _is_bare(kind: Any) -> bool:
     """Whether Arrow writes it into CSV as it should be, and it can't be a formula."""
-    import pyarrow.types as types  # type: ignore[import-untyped]  # it ships no types
+    import pyarrow.types as types
 
     return bool(
         types.is_integer(kind)
         or types.is_floating(kind)
         or types.is_decimal(kind)
         or types.is_boolean(kind)
-        or types.is_date(kind)
         or types.is_null(kind)
     )
 
@@ -190,6 +210,8 @@ def _csv_column(kind: Any) -> Callable[[Any], Any]:
         return lambda column: column
     if types.is_timestamp(kind):
         return _times
+    if types.is_date(kind):
+        return _dates
     if types.is_string(kind) or types.is_large_string(kind):
         return _harmless_column
     return lambda column: _harmless_column(_texts(column))
@@ -199,10 +221,37 @@ def _times(column: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc  # type: ignore[import-untyped]  # it ships no types
 
-    shown = pc.strftime(column.cast(pa.timestamp(column.type.unit)), format=_TIME)
-    for stored, said in _ENDLESS.items():
-        shown = pc.if_else(pc.equal(column.cast(pa.int64()), stored), said, shown)
-    return shown
+    unit, per_s = column.type.unit, _PER_S[column.type.unit]
+    first, after = max(_YEAR_1 * per_s, 1 - _EVER), min(_YEAR_10000 * per_s, _EVER)
+    near = _within(column, pa.int64(), first, after)
+    shown = pc.if_else(near, column.cast(pa.timestamp(unit)), None)
+    return _with_far(column, near, pc.strftime(shown, format=_TIME))
+
+
+def _dates(column: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    near = _within(column, pa.int32(), _YEAR_1 // 86_400, _YEAR_10000 // 86_400)
+    return _with_far(column, near, pc.if_else(near, column, None).cast(pa.string()))
+
+
+def _within(column: Any, stored_as: Any, first: int, after: int) -> Any:
+    """Which values are stored as numbers from `first` up to `after`; NULL is."""
+    import pyarrow.compute as pc
+
+    stored = column.cast(stored_as)
+    return pc.fill_null(pc.and_(pc.greater_equal(stored, first), pc.less(stored, after)), True)
+
+
+def _with_far(column: Any, near: Any, shown: Any) -> Any:
+    """What is shown of a column's near values, and all others as text."""
+    import pyarrow.compute as pc
+
+    if pc.all(near).as_py() in (True, None):
+        return shown
+    far = pc.invert(near)
+    return pc.replace_with_mask(shown, far, _texts(column.filter(far)))
 
 
 def _harmless_column(column: Any) -> Any:

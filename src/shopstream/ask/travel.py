@@ -15,7 +15,7 @@ import msgspec
 
 from shopstream.ask.tables import Published
 from shopstream.engine import open_engine
-from shopstream.errors import DataDirError, SqlError
+from shopstream.errors import DataDirError, ShopstreamError, SqlError
 from shopstream.lake.catalog import lake_name, pointers
 from shopstream.settings import Settings
 
@@ -85,8 +85,11 @@ def _files(lake: Path, name: str, pointer: str, point: int | datetime, until_us:
         table = StaticTable.from_metadata(pointer)
         snapshot_id = _snapshot(table, name, point, until_us)
         tasks = list(table.scan(snapshot_id=snapshot_id).plan_files())
-    except (OSError, ValueError) as e:
-        raise DataDirError(f"{name}: its metadata can't be read: {e}") from None
+    except ShopstreamError:
+        raise
+    except Exception as e:  # noqa: BLE001  # of damaged metadata pyiceberg says anything
+        said = (str(e) or type(e).__name__).splitlines()[0]
+        raise DataDirError(f"{name}: its metadata can't be read: {said}") from None
     return sorted(lake_name(task.file.file_path, lake) for task in tasks)
 
 

@@ -29,6 +29,7 @@ from shopstream.aws.build_memory import (
 )
 from shopstream.aws.outbox import Outbox
 from shopstream.aws.table_build import STAGED, Made, Site, Statements, TableBuild
+from shopstream.domain.plurals import counted
 from shopstream.errors import Busy, ConfigError
 from shopstream.lake import statements as sql
 from shopstream.lake.compiled import TALLIED, CompiledModel, load_compiled
@@ -311,7 +312,7 @@ class _Build:
         if self._wanted.ranged and model.build in ("merge", "arrivals"):
             return step(mode="days", days=[], why="asked for from bronze")
         if model.build in ("merge", "arrivals"):
-            why = f"{parts} new partition{'s' * (parts != 1)}"
+            why = counted(parts, "new partitions")
             return step(mode="days", days=[], why=why) if parts else None
         if model.build == "whole":
             asked = self._wanted.ranged and bool(self._wanted.select)

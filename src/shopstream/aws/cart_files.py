@@ -26,7 +26,7 @@ _CHUNK = 1 << 20
 
 
 class Found(NamedTuple):
-    """An object as it is: with its ETag, its SHA-256, and about how many lines it has unpacked."""
+    """An object as it is: with its ETag; unpacked its SHA-256 and about how many lines it has."""
 
     bucket: str
     key: str
@@ -44,9 +44,10 @@ def examined(s3: S3Client, bucket: str, key: str, in_time: Callable[[], bool]) -
         etag = s3.head_object(Bucket=bucket, Key=key)["ETag"]
     with opened(s3, bucket, key, etag) as body:
         empty = True
-        stream = unpacked(key, io.BufferedReader(_Hashed(body, digest.update), _CHUNK))
+        stream = unpacked(key, body)
         try:
             while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
                 empty, last = False, chunk[-1:]
                 lines += chunk.count(b"\n")
                 if not in_time():
@@ -104,22 +105,6 @@ class _Body(io.RawIOBase):
         with asked(f"read {self._where}"):
             chunk = self._body.read(len(buffer))
         buffer[: len(chunk)] = chunk
-        return len(chunk)
-
-
-class _Hashed(io.RawIOBase):
-    """A stream that tells what is read of it."""
-
-    def __init__(self, stream: IO[bytes], tell: Callable[[bytes], None]) -> None:
-        self._stream, self._tell = stream, tell
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        chunk = self._stream.read(len(buffer))
-        buffer[: len(chunk)] = chunk
-        self._tell(chunk)
         return len(chunk)
 
 

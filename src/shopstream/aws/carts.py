@@ -27,11 +27,11 @@ from shopstream.aws.cart_states import CartStates
 from shopstream.aws.clients import asked
 from shopstream.cells import Clock
 from shopstream.domain.canonical import content_id, settle
-from shopstream.domain.failures import Limits
 from shopstream.domain.left_in_carts import LeftItem, left_by_customer, most_left
 from shopstream.domain.validation import read_event
 from shopstream.errors import ShopstreamError, SourceError
 from shopstream.events import CartLine, Entry
+from shopstream.flow_settings import limits_of
 from shopstream.mapped_rows import Item, MappedRows
 from shopstream.mapping import Mapping as FileMapping
 from shopstream.mapping import find_mapping
@@ -149,9 +149,8 @@ class _Loading:
         self._engine, self._found, self._time_left_s = engine, found, time_left_s
         self._settings = engine.settings
         self._mapping: FileMapping = find_mapping("carts_csv")
-        future_us = round(self._settings.future_max.total_seconds() * 1e6)
-        self._limits = Limits(future_us, self._settings.total_tolerance)
-        self._clock = Clock(_now_us() + future_us)
+        self._limits = limits_of(self._settings)
+        self._clock = Clock(_now_us() + self._limits.future_us)
         self._progress = f"load:{found.digest}:{self._mapping.fingerprint}"
         self._counts = {"rows": 0, "sent": 0, "unreadable": 0, "invalid": 0}
 

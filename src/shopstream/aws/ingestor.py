@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shopstream.aws.messages import message_of
 from shopstream.aws.suspects import READING, Attempt, first_note
 from shopstream.aws.wire import Raw, Record, given_up, read
-from shopstream.collector.entries import limits_of
+from shopstream.collector.entries import body_limits
 from shopstream.flow_settings import flow_config
 from shopstream.flows.records import Recorded, give_up_record, settle_record, take_record
 from shopstream.flows.work import QUARANTINED
@@ -104,7 +104,7 @@ class Ingestor:
             message.source,
             attempt.received_us,
             attempt.record_id,
-            limits_of(message.topic, self._settings),
+            body_limits(message.topic, self._settings),
             self._on_bad_line,
         )
         if attempt.given_up == READING:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from shopstream.errors import ConfigError
+from shopstream.flow_settings import limits_of
 from shopstream.flows.replaying import ReplayReport, rejections, replay_all
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def replay(
         wanted.set,
         None if wanted.dry_run else engine.write_log(),
         now_us=lambda: time.time_ns() // 1_000,
+        limits=limits_of(engine.settings),
         live=wanted.live,
         in_time=lambda: time_left_s() > TIME_KEPT_S,
     )

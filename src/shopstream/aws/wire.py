@@ -20,7 +20,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct
 
-from shopstream.collector.splitting import Empty, Limits, TooMany, Unreadable, split
+from shopstream.collector.splitting import BodyLimits, Empty, TooMany, Unreadable, split
 from shopstream.domain.failures import shown
 from shopstream.domain.partition import split_by_key
 from shopstream.domain.validation import units_of
@@ -52,7 +52,7 @@ class Raw(NamedTuple):
     source: str
     received_us: int
     record_id: str
-    limits: Limits
+    limits: BodyLimits
     on_bad_line: OnBadLine = "reject_order"
 
 

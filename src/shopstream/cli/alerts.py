@@ -7,6 +7,7 @@ import typer
 from shopstream.cli.app import alerts_app
 from shopstream.cli.options import DataDir, Format, Limit
 from shopstream.cli.printing import say, settings_of, show
+from shopstream.domain.plurals import counted
 
 State = Annotated[
     Literal["pending", "delivered", "dead", "historical"] | None,
@@ -47,4 +48,4 @@ def alerts_retry(data_dir: DataDir = None) -> None:
     """
     from shopstream.notify import retry_dead
 
-    say(f"{retry_dead(settings_of(data_dir)):,} dead letters will be tried again")
+    say(f"{counted(retry_dead(settings_of(data_dir)), 'dead letters')} will be tried again")

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeAlias, 
 import typer
 
 from shopstream.cli.app import app
+from shopstream.cli.layout import shown_text
 from shopstream.cli.options import DataDir, EngineName, Format
 from shopstream.cli.printing import say, settings_of, show
-from shopstream.cli.tables import answer_table, as_rows, shown_text
+from shopstream.cli.tables import answer_table, as_rows, known_table_rows
+from shopstream.domain.plurals import counted
 from shopstream.errors import ConfigError
 from shopstream.stopping import INTERRUPTED, interrupt
 
@@ -104,7 +106,7 @@ def tables(data_dir: DataDir = None, format: Format = None, engine: EngineName =
     found = _athena(settings).tables() if settings.engine == "aws" else list_tables(settings)
     if settings.engine != "aws":
         _tell_what_is_old(settings)
-    show(found, format, columns=("table", "rows", "description"))
+    show(found, format, known_table_rows)
 
 
 @app.command()
@@ -256,8 +258,7 @@ def _prompt(asker: _Asker, format: AnswerFormat | None) -> None:
         if kind == "sql":
             asker.answer(text, format)
         elif kind == ".tables":
-            rows = list_tables(asker.settings)
-            show(rows, "table", columns=("table", "rows", "description"))
+            show(list_tables(asker.settings), "table", known_table_rows)
         else:
             _show_described(described(asker.settings, text), "table")
 
@@ -270,7 +271,8 @@ def _prompt(asker: _Asker, format: AnswerFormat | None) -> None:
 def _ending(*, prompting: bool = False) -> Iterator[None]:
     """Ends as a command does: Ctrl-C, however often, with 130, a reader that went away quietly,
     and a query that can't be stopped by ending the process. When `prompting`, Ctrl-C may come
-    again for another statement.
+    again for another statement. Where SIGINT is ignored already, as in the background of a shell
+    script, it stays so.
 
     Python isn't taken down in order after Ctrl-C: a query that was cut short may hold objects of
     DuckDB's yet, and each of them would be complained of.
@@ -281,7 +283,7 @@ def _ending(*, prompting: bool = False) -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         interrupt(signum, frame)
 
-    if not prompting:
+    if not prompting and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, cancel)
     try:
         yield
@@ -305,7 +307,8 @@ def _tell_what_waits(settings: "Settings") -> None:
     from shopstream.ask.waiting import events_waiting
 
     if waiting := events_waiting(settings):
-        say(f"notice: {waiting:,} events are not in the tables yet; run `shopstream build`")
+        are = f"{counted(waiting, 'events')} {'is' if waiting == 1 else 'are'}"
+        say(f"notice: {are} not in the tables yet; run `shopstream build`")
     _tell_what_is_old(settings)
 
 
@@ -367,7 +370,7 @@ def _write(answer: "Answer", format: "FileFormat", output: Path | None) -> None:
         return
     with whole_file(output) as file:
         rows = WRITERS[format](answer, file)
-    say(f"{rows:,} rows in {output}")
+    say(f"{counted(rows, 'rows')} in {output}")
 
 
 class _Terminal:

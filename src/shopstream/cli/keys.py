@@ -21,7 +21,7 @@ from shopstream.errors import ConfigError
 from shopstream.events import TOPICS
 
 if TYPE_CHECKING:
-    from shopstream.keys import Place
+    from shopstream.keys import KeyKind, Place
 
 
 @keys_app.callback()
@@ -45,6 +45,10 @@ def keys_add(
 ) -> None:
     """Make a key and print it, once: only its hash is kept.
 
+    With the first write key a collector takes no more events without one; with the
+    first read key (--read) it answers no more look-ups without one. Revoking the
+    last one of a kind doesn't undo that.
+
     \b
     Examples:
       $ shopstream keys add --name web --topics clicks,carts
@@ -52,17 +56,20 @@ def keys_add(
       $ shopstream keys add --name crm --read
       $ shopstream keys add --name web --topics clicks,carts --engine aws
     """
-    from shopstream.keys import add_key
+    from shopstream.keys import add_key, list_keys
 
     if read and topics is not None:
         raise ConfigError("--topics: a read key has none; it may look up everything")
+    place = _place(data_dir, engine)
     key, secret = add_key(
-        _place(data_dir, engine),
+        place,
         kind="read" if read else "write",
         now=datetime.now(UTC),
         topics=TOPICS if topics is None else topics_in(topics),
         name=name,
     )
+    if sum(other.kind == key.kind for other in list_keys(place)) == 1:
+        say(f"the first {key.kind} key: {_first_key(key.kind, local=isinstance(place, Path))}")
     say(f"key {key.id}; keep what follows, it is shown this once:")
     print(secret)
 
@@ -93,6 +100,12 @@ def keys_revoke(id: KeyId, data_dir: DataDir = None, engine: EngineName = None) 
 
     revoked = revoke_key(_place(data_dir, engine), id, now=datetime.now(UTC))
     say(f"revoked {revoked.id}")
+
+
+def _first_key(kind: "KeyKind", *, local: bool) -> str:
+    """What it changes. On AWS, where anybody can ask, nothing was ever open."""
+    done = "events are taken" if kind == "write" else "look-ups are answered"
+    return f"from now on {done} only with one" if local else f"now {done}, only with one"
 
 
 def _place(data_dir: Path | None, engine: str | None) -> "Place":

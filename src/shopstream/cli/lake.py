@@ -10,6 +10,7 @@ import typer
 from shopstream.cli.app import app, lake_app
 from shopstream.cli.options import DataDir, EngineName, Format, SupervisedBy, UntilIdle
 from shopstream.cli.printing import logged, say, show
+from shopstream.domain.plurals import counted
 from shopstream.leash import end_with
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def _date(name: str, text: str) -> str:
 
 
 def _what(step: "Step") -> str:
-    days = f", {len(step.days)} day{'s' * (len(step.days) != 1)}" if step.days else ""
+    days = f", {counted(len(step.days), 'days')}" if step.days else ""
     return f"{step.table} ({step.mode}{days})"
 
 

@@ -1,13 +1,14 @@
 """Commands that show offers, schemas and rules."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
 from shopstream.cli.app import app, rules_app
 from shopstream.cli.options import DataDir, EngineName, Format, User
-from shopstream.cli.printing import settings_of, show
+from shopstream.cli.printing import say, settings_of, show
 from shopstream.cli.tables import as_json, offer_rows, rule_rows
 from shopstream.errors import ConfigError
 from shopstream.events import Topic
@@ -30,7 +31,10 @@ def offers(
     """
     from shopstream.lookups import offers_of
 
-    show(offers_of(settings_of(data_dir, engine=engine), user), format, offer_rows)
+    found = offers_of(settings_of(data_dir, engine=engine), user)
+    show(found, format, offer_rows)
+    if not found:
+        say(f"no offers yet; `shopstream rules explain {quote(user)}` says why")
 
 
 @app.command()
@@ -71,12 +75,13 @@ def rules_check(
       $ shopstream rules check new-rules.toml
     """
     from shopstream.domain.rules import as_declared
-    from shopstream.rules_file import load_rules
+    from shopstream.rules_file import load_rules, rules_in_force
 
     if file is not None and not file.exists():
         raise ConfigError(f"{file}: there is no such file")
-    found = load_rules(file or settings_of(data_dir).rules_path).rules
-    show([as_declared(rule) for rule in found], format, lambda _: rule_rows(found))
+    rules = rules_in_force(settings_of(data_dir)) if file is None else load_rules(file)
+    declared = [as_declared(rule) for rule in rules.rules]
+    show(declared, format, lambda _: rule_rows(rules.rules))
 
 
 @rules_app.command("explain")
@@ -94,5 +99,7 @@ def rules_explain(
     """
     from shopstream.lookups import explain
 
-    columns = ("rule", "key", "outcome", "text")
-    show(explain(settings_of(data_dir, engine=engine), user), format, columns=columns)
+    found = explain(settings_of(data_dir, engine=engine), user)
+    show(found, format, columns=("rule", "key", "outcome", "text"))
+    if not found:
+        say(f"no events of user {quote(user)} are known that a rule looks at")

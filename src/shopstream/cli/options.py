@@ -29,7 +29,7 @@ Format = Annotated[
 Host = Annotated[str | None, typer.Option(help="Address the collector listens on.")]
 Port = Annotated[int | None, typer.Option(help="Port the collector listens on.")]
 Shards = Annotated[
-    int | None, typer.Option(help="Processor processes; fixed when the data directory is made.")
+    int | None, typer.Option(help="Processor processes of a new data directory; see `reshard`.")
 ]
 UntilIdle = Annotated[bool, typer.Option("--until-idle", help="Stop when nothing is left to do.")]
 Where = Annotated[

@@ -4,11 +4,15 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from shopstream.cli.layout import Rows, as_table
 from shopstream.cli.options import Shown
-from shopstream.cli.tables import Rows, as_json, as_rows, as_table
+from shopstream.cli.tables import as_json, as_rows
 from shopstream.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict
 
 CLEARED = "\r\x1b[2K"
 """Takes away the status line that `shopstream up` keeps on a terminal's last line."""
@@ -20,12 +24,26 @@ def settings_of(data_dir: Path | None, **overrides: Any) -> Settings:
 
 
 def logged(data_dir: Path | None, **overrides: Any) -> Settings:
-    """The same for a command that runs stages: what they log goes to standard error."""
+    """The same for a command that runs stages: what they log goes to standard error. Notices are
+    for whoever started it, and come plain also where the log is JSON.
+    """
+    import structlog
+
     from shopstream.logs import log_to
 
     found = settings_of(data_dir, **overrides)
     log_to(sys.stderr, found.log_level, before=CLEARED if sys.stderr.isatty() else "")
+    structlog.configure(processors=[_say_notice, *structlog.get_config()["processors"]])
     return found
+
+
+def _say_notice(_logger: Any, _method: str, event: "EventDict") -> "EventDict":
+    from structlog import DropEvent
+
+    if "notice" not in event:
+        return event
+    notice(event["notice"])
+    raise DropEvent
 
 
 def say(text: str) -> None:
@@ -61,5 +79,5 @@ def show(
         return
     from rich.console import Console
 
-    found = rows(value)
-    Console().print(as_table(found, columns) if found else "none")
+    found, console = rows(value), Console()
+    console.print(as_table(found, columns, console.width) if found else "none")

@@ -7,7 +7,7 @@ import typer
 from shopstream.cli.app import quarantine_app
 from shopstream.cli.options import DataDir, EngineName, Format, Limit, Where, pairs
 from shopstream.cli.printing import settings_of, show
-from shopstream.cli.tables import rejection_rows
+from shopstream.cli.tables import rejection_fields, rejection_rows
 
 
 @quarantine_app.callback()
@@ -70,7 +70,7 @@ def quarantineshow(
     """
     from shopstream.quarantine import show_rejection
 
-    show(show_rejection(settings_of(data_dir, engine=engine), id), format)
+    show(show_rejection(settings_of(data_dir, engine=engine), id), format, rejection_fields)
 
 
 @quarantine_app.command("export")

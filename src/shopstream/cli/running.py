@@ -19,9 +19,16 @@ from shopstream.cli.options import (
     UntilIdle,
 )
 from shopstream.cli.printing import alert, keep_below, logged, notice, say, settings_of, show
-from shopstream.cli.tables import check_rows, cloud_check_rows, cloud_rows, status_line
+from shopstream.cli.tables import (
+    check_rows,
+    cloud_check_rows,
+    cloud_rows,
+    progress_bar,
+    status_line,
+)
 from shopstream.errors import ConfigError
 from shopstream.leash import end_with
+from shopstream.settings import SHARDS_MAX
 
 if TYPE_CHECKING:
     from shopstream.settings import Settings
@@ -38,8 +45,10 @@ def up(
     """Run the collector, the processors, the notifier, the intake, the lander and the
     builder until Ctrl-C.
 
-    A stage that dies is started again. On a loopback address any write key is
-    taken; on any other, make one first with `shopstream keys add`.
+    A stage that dies is started again. On a loopback address events are taken
+    without a key until there is the first write key, and look-ups are answered
+    until there is the first read key; on any other address make a write key
+    first: `shopstream keys add`.
 
     \b
     Examples:
@@ -97,6 +106,13 @@ def notifier(
     until_idle: UntilIdle = False, data_dir: DataDir = None, supervised_by: SupervisedBy = 0
 ) -> None:
     """Run the notifier alone: alerts out to where `notify` says.
+
+    A webhook on this machine or in its network needs notify_private_addresses, too,
+    as in shopstream.toml:
+
+    \b
+      notify = ["console://", "http://localhost:9000/alerts"]
+      notify_private_addresses = true
 
     \b
     Examples:
@@ -219,7 +235,11 @@ def check(
     if not report.balanced:
         raise typer.Exit(1)
     waiting = sum(counts.waiting for counts in report.topics.values())
-    say("everything adds up" + (f"; {waiting:,} still waiting to be processed" * bool(waiting)))
+    all_of_it = not (report.lake and report.lake.uncompared)
+    say(
+        ("everything adds up" if all_of_it else "all that was compared adds up")
+        + (f"; {waiting:,} still waiting to be processed" * bool(waiting))
+    )
 
 
 def _check_cloud(settings: "Settings", since: datetime | None, format: Shown | None) -> None:
@@ -237,6 +257,31 @@ def _check_cloud(settings: "Settings", since: datetime | None, format: Shown | N
         f"everything adds up since {report.since}: {report.records:,} records"
         + "; what is on the way will be compared next time" * bool(report.on_the_way)
     )
+
+
+@app.command()
+def reshard(
+    shards: Annotated[
+        int, typer.Argument(metavar="N", min=1, max=SHARDS_MAX, help="Processors from then on.")
+    ],
+    data_dir: DataDir = None,
+    format: Format = None,
+) -> None:
+    """Cut a data directory into another number of shards: a processor each.
+
+    What waits is processed first, then the tables are written anew beside the old
+    ones, which needs as much room again. End `shopstream up` before, and start it
+    again afterwards. Killed at any moment, all is as it was, or all is done.
+
+    \b
+    Examples:
+      $ shopstream reshard 2
+    """
+    from shopstream.reshard import change_shards
+
+    with progress_bar("moving") as told:
+        report = change_shards(logged(data_dir), shards, lambda items: told(0, 0, items))
+    show(report, format, columns=("before", "shards", "items", "seconds"))
 
 
 @app.command()

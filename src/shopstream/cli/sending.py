@@ -122,7 +122,8 @@ def load(
 ) -> None:
     """Load files of history. Loading twice adds nothing; an interrupted load goes on.
 
-    Bundled mappings: rees46, uci_online_retail, northwind_products, carts_csv, orders_csv.
+    Bundled mappings: rees46, uci_online_retail, northwind_products, carts_csv, orders_csv;
+    clicks, orders, carts and stock for NDJSON of our own events.
 
     \b
     Examples:
@@ -154,7 +155,8 @@ def replay(
     """Send quarantined events again, mended or as they were. Twice is as good as once.
 
     --set takes a field by the path that its failure names. Exits 1 when some could
-    not be sent again, or were rejected again.
+    not be sent again, or were rejected again. A dry run tells what would be, but for
+    duplicates and conflicts, which only the tables know.
 
     \b
     Examples:

@@ -1,18 +1,21 @@
-"""What commands show: rows as a table for people or as JSON for programs. Nothing prints here."""
+"""What commands show: rows for people, JSON for programs. Nothing prints here."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from shopstream.cli.layout import Rows, shown_text
+from shopstream.domain.plurals import counted
 from shopstream.settings import show_duration
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from shopstream.ask.tables import Table as KnownTable
     from shopstream.cloud_check import CloudCheck
     from shopstream.domain.rule import Rule
     from shopstream.events import Offer
@@ -20,9 +23,6 @@ if TYPE_CHECKING:
     from shopstream.ledger import CheckReport
     from shopstream.monitoring import CloudStatus, Standing
 
-Rows = Sequence[Mapping[str, Any]]
-SHORT = 12
-"""Cells of at most so many characters stay on one line."""
 MESSAGE_MOST = 120
 COLUMN_LEAST = 20
 """Columns of an answer are made no narrower than this."""
@@ -39,26 +39,6 @@ def as_rows(value: Any) -> list[dict[str, Any]]:
     if isinstance(plain, Mapping):
         return [{"field": name, "value": found} for name, found in plain.items()]
     return [dict(row) for row in plain]
-
-
-def as_table(rows: Rows, columns: Sequence[str] = ()) -> "Table":
-    """Rows as a table of `columns`, by default every key that some row has a value for."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    shown = list(columns) or list(dict.fromkeys(k for row in rows for k, v in row.items() if v))
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for place, name in enumerate(shown):
-        numbers = all(isinstance(row.get(name), int | float) for row in rows)
-        justify: Literal["left", "right"] = "right" if numbers else "left"
-        # The first column names the row: like numbers and words it is never cut over two lines.
-        short = max(len(_cell(row.get(name))) for row in rows) <= SHORT if rows else True
-        table.add_column(
-            name.replace("_", " "), justify=justify, overflow="fold", no_wrap=place == 0 or short
-        )
-    for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in shown))
-    return table
 
 
 def check_rows(report: "CheckReport") -> list[dict[str, Any]]:
@@ -145,9 +125,20 @@ def rejection_rows(rejections: Rows) -> list[dict[str, Any]]:
             "reason": r["reason"],
             "message": _cut(r["message"]),
             "from": f"{r['origin']}:{r['line']}" if r["origin"] and r["line"] else r["source"],
-            "resolved": r["resolved"],
+            "resolved": "yes" if r["resolved"] else "",
         }
         for r in rejections
+    ]
+
+
+def rejection_fields(rejection: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One rejection as rows of field and value: its failures as sentences, the raw bytes last."""
+    plain = dict(rejection)
+    failures, raw = plain.pop("failures"), plain.pop("raw")
+    rows = as_rows(plain)
+    rows += [{"field": "failure", "value": f"{f['message']} ({f['reason']})"} for f in failures]
+    return [
+        row for row in [*rows, {"field": "raw", "value": raw}] if row["value"] not in ("", None)
     ]
 
 
@@ -182,6 +173,20 @@ def _state(offer: "Offer") -> str:
     return "historical" if offer.historical else "delivered"
 
 
+def known_table_rows(tables: Iterable["KnownTable"]) -> list[dict[str, Any]]:
+    """Tables as a person looks for one; a live one has neither rows nor a snapshot."""
+    return [
+        {
+            "table": table.table,
+            "rows": table.rows,
+            "built": f"{table.built_at:%Y-%m-%d %H:%M:%S}" if table.built_at else "",
+            "snapshot": "" if table.snapshot is None else str(table.snapshot),
+            "description": table.description,
+        }
+        for table in tables
+    ]
+
+
 def rule_rows(rules: Iterable["Rule"]) -> list[dict[str, Any]]:
     """Offer rules as sentences, one row a rule; the JSON has every key as a file has it."""
     return [
@@ -207,35 +212,6 @@ def _when(rule: "Rule") -> str:
     if rule.min_value is not None:
         parts.append(f"worth {rule.min_value} or more")
     return ", ".join(parts)
-
-
-def _cell(value: Any) -> str:
-    from rich.markup import escape
-
-    match value:
-        case None | "" | [] | {}:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.2f}"
-        case str():
-            return escape(shown_text(value))  # not to be read as markup
-        case list() if all(isinstance(v, str | int) for v in value):
-            return _cell(", ".join(str(v) for v in value))
-        case _:
-            return escape(msgspec.json.encode(value, enc_hook=str).decode())
-
-
-def shown_text(text: str) -> str:
-    """`text` as a terminal may have it: what senders wrote must not move the cursor."""
-    return text if text.isprintable() else "".join(map(_shown, text))
-
-
-def _shown(char: str) -> str:
-    return char if char.isprintable() else f"\\u{ord(char):04x}"
 
 
 def answer_table(names: Sequence[str], rows: Sequence[Sequence[Any]], width: int) -> "Table":
@@ -268,6 +244,9 @@ def answer_table(names: Sequence[str], rows: Sequence[Sequence[Any]], width: int
 
 
 def _answer_cell(value: Any) -> str:
+    """A value as markup."""
+    from rich.markup import escape
+
     match value:
         case None:
             return "[dim]NULL[/dim]"
@@ -278,11 +257,11 @@ def _answer_cell(value: Any) -> str:
         case datetime():
             return f"{value:%Y-%m-%d %H:%M:%S}" + (f".{value:%f}" if value.microsecond else "")
         case str():
-            return _cell(value)
+            return escape(shown_text(value))
         case date() | time() | Decimal():
             return str(value)
         case _:
-            return _cell(msgspec.json.encode(value, enc_hook=str).decode())
+            return escape(shown_text(msgspec.json.encode(value, enc_hook=str).decode()))
 
 
 def status_line(standing: "Standing") -> str:
@@ -291,8 +270,8 @@ def status_line(standing: "Standing") -> str:
         f"{standing.events_per_s:,.0f} events/s",
         f"{standing.received:,} received",
         f"{standing.lag:,} waiting",
-        f"{standing.offers:,} offers",
-        f"{standing.alerts:,} alerts",
+        counted(standing.offers, "offers"),
+        counted(standing.alerts, "alerts"),
         f"{standing.quarantined:,} quarantined",
     ]
     if standing.down:

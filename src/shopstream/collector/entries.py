@@ -4,7 +4,7 @@ import time
 
 import msgspec
 
-from shopstream.collector.splitting import Limits
+from shopstream.collector.splitting import BodyLimits
 from shopstream.collector.writer import Kind
 from shopstream.domain.failures import shown
 from shopstream.domain.validation import units_of
@@ -22,9 +22,9 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def limits_of(topic: str, settings: Settings) -> Limits:
+def body_limits(topic: str, settings: Settings) -> BodyLimits:
     bytes_max = settings.order_bytes_max if topic == "orders" else settings.event_bytes_max
-    return Limits(settings.batch_events_max, bytes_max)
+    return BodyLimits(settings.batch_events_max, bytes_max)
 
 
 class Entries:

@@ -23,7 +23,7 @@ from shopstream.collector.bodies import (
 )
 from shopstream.collector.cors import Cors
 from shopstream.collector.counts import Counts
-from shopstream.collector.entries import Entries, limits_of, not_a_message, not_gzip, now_us
+from shopstream.collector.entries import Entries, body_limits, not_a_message, not_gzip, now_us
 from shopstream.collector.refusal import ClientGone, Refusal
 from shopstream.collector.segment import BATCH, MESSAGE_TYPES, Messages, read_messages
 from shopstream.collector.splitting import Split, split_fast
@@ -77,8 +77,8 @@ class Ingest:
         self._reading = Reading()
         self._bytes_max = settings.body_bytes_max
         self._digits = len(str(self._bytes_max))
-        self._limits: dict[str, splitting.Limits] = {
-            topic: limits_of(topic, settings) for topic in TOPICS
+        self._limits: dict[str, splitting.BodyLimits] = {
+            topic: body_limits(topic, settings) for topic in TOPICS
         }
 
     async def __call__(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
@@ -212,6 +212,8 @@ class Ingest:
         try:
             return await inflate(body, self._settings.inflated_bytes_max)
         except BadGzip as e:
+            # A key that didn't come with the head is in the body, which nobody can read.
+            key = key or self._access.writer(b"")
             raise await self._kept(kind, key, not_gzip(kind.topic, body, str(e))) from None
 
     async def body(

@@ -8,9 +8,9 @@ import msgspec
 from shopstream.collector.splitting import Split
 from shopstream.domain.canonical import settle
 from shopstream.domain.dialects import Unreadable, read_ga4, read_segment
-from shopstream.domain.failures import Limits
 from shopstream.domain.validation import read_event, read_lines
 from shopstream.events import Event, Failure, Order, Rejection
+from shopstream.flow_settings import limits_of
 from shopstream.settings import Settings
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -21,9 +21,7 @@ class Judge:
     """The same validation as the processor's, with the same settings."""
 
     def __init__(self, settings: Settings) -> None:
-        self._limits = Limits(
-            round(settings.future_max.total_seconds() * 1e6), settings.total_tolerance
-        )
+        self._limits = limits_of(settings)
         self._by_line = settings.on_bad_line == "quarantine_line"
 
     def verdicts(self, topic: str, dialect: str, found: Split, received_us: int) -> bytes:

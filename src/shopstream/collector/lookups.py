@@ -23,6 +23,7 @@ from shopstream.errors import AwsError, ShopstreamError
 from shopstream.events import ID_BYTES_MAX, Offer
 from shopstream.flows.history import lines_of
 from shopstream.flows.people import open_carts
+from shopstream.flows.places import own_place
 from shopstream.flows.taken import unmarked
 from shopstream.ports import Tables
 
@@ -100,7 +101,7 @@ class Lookups:
             found = []
             for shard in range(self._shards):
                 for place, item in self._tables(shard).query("orders", order_id):
-                    source, _, status = place.rpartition("#")
+                    source, _, status = own_place(place).rpartition("#")
                     order = msgspec.Raw(unmarked(item))
                     found.append({"source": source, "status": status, "order": order})
             if not found:

@@ -20,7 +20,7 @@ from shopstream.collector import lookups, splitting
 from shopstream.collector.access import Access
 from shopstream.collector.bodies import GZIP_MAGIC, BadGzip, inflate
 from shopstream.collector.docs_page import STYLE, docs_page
-from shopstream.collector.entries import limits_of, now_us
+from shopstream.collector.entries import body_limits, now_us
 from shopstream.collector.ingest import Ingest, dialect_of
 from shopstream.collector.judge import Judge
 from shopstream.collector.lookups import Lookups
@@ -117,7 +117,7 @@ class Pages:
                 body = await inflate(body, self._settings.inflated_bytes_max)
             except BadGzip as e:
                 raise Refusal(400, "encoding", str(e)) from None
-        limits = limits_of(topic, self._settings)._replace(batch_events_max=VALIDATE_EVENTS_MAX)
+        limits = body_limits(topic, self._settings)._replace(batch_events_max=VALIDATE_EVENTS_MAX)
         try:
             found = splitting.split(topic, body, limits)
         except splitting.Empty:

@@ -1,7 +1,6 @@
 """The collector as a process: socket, event loop, signals, upkeep, an end in order."""
 
 import asyncio
-import resource
 import signal
 import socket
 import sys
@@ -22,6 +21,7 @@ from shopstream.collector.upkeep import Upkeep
 from shopstream.engine import open_engine
 from shopstream.errors import ConfigError, LogBroken
 from shopstream.keys import KeyRing
+from shopstream.machine import allow_open_files
 from shopstream.settings import Settings
 
 if TYPE_CHECKING:
@@ -169,15 +169,8 @@ def _config(app: Collector, settings: Settings) -> uvicorn.Config:
 
 def _connections(wanted: int) -> int:
     """As many connections as wanted and as this process may have files open."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted + _SPARE_FILES:
-        soft = wanted + _SPARE_FILES
-        if hard != resource.RLIM_INFINITY:
-            soft = min(soft, hard)
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - _SPARE_FILES))
+    may = allow_open_files(wanted + _SPARE_FILES)
+    return max(1, min(wanted, may - _SPARE_FILES))
 
 
 def _listen(host: str, port: int) -> socket.socket:

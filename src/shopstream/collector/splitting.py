@@ -35,7 +35,9 @@ class Split(NamedTuple):
     places: Sequence[int] = ()
 
 
-class Limits(NamedTuple):
+class BodyLimits(NamedTuple):
+    """How many events a body may hold, and how large each may be."""
+
     batch_events_max: int
     event_bytes_max: int
 
@@ -56,7 +58,7 @@ class Unreadable(Exception):
         self.rejection = rejection
 
 
-def split_fast(body: bytes, limits: Limits) -> list[bytes] | None:
+def split_fast(body: bytes, limits: BodyLimits) -> list[bytes] | None:
     """The events of a wholly well-formed body, None when `split` must look closer."""
     first = body[:1]
     try:
@@ -79,7 +81,7 @@ def split_fast(body: bytes, limits: Limits) -> list[bytes] | None:
     return events
 
 
-def split(topic: str, body: bytes, limits: Limits) -> Split:
+def split(topic: str, body: bytes, limits: BodyLimits) -> Split:
     """The events of a body: one object, an array, or objects one after another (NDJSON).
 
     Raises Empty, TooMany, or Unreadable when there is not one well-formed item.
@@ -99,7 +101,7 @@ def split(topic: str, body: bytes, limits: Limits) -> Split:
     return _judge(topic, text, items, limits)
 
 
-def split_items(topic: str, items: list[bytes], limits: Limits) -> Split:
+def split_items(topic: str, items: list[bytes], limits: BodyLimits) -> Split:
     """Items already taken apart (a Segment batch): only their number and sizes are judged."""
     if len(items) > limits.batch_events_max:
         raise TooMany
@@ -110,7 +112,7 @@ def split_items(topic: str, items: list[bytes], limits: Limits) -> Split:
     return Split(good, bad)
 
 
-def _judge(topic: str, body: bytes, items: list[bytes], limits: Limits) -> Split:
+def _judge(topic: str, body: bytes, items: list[bytes], limits: BodyLimits) -> Split:
     if not items:
         raise Empty
     if len(items) > limits.batch_events_max:
@@ -153,7 +155,7 @@ def _objects(text: bytes) -> list[bytes]:
         return [line for raw in text.split(b"\n") if (line := raw.strip(_SPACE))]
 
 
-def _items(text: bytes, limits: Limits) -> list[bytes]:
+def _items(text: bytes, limits: BodyLimits) -> list[bytes]:
     """The items of an array, good or broken; what follows the array is one item more."""
     try:
         return list(map(bytes, _decode_array(text)))
@@ -216,7 +218,7 @@ def _why(item: bytes) -> str:
     return ""
 
 
-def _too_large(topic: str, item: bytes, limits: Limits) -> Rejection:
+def _too_large(topic: str, item: bytes, limits: BodyLimits) -> Rejection:
     wanted = f"at most {limits.event_bytes_max} bytes"
     failure = Failure("too_large", "event", f"{len(item)} bytes", wanted)
     return Rejection(topic=topic, failures=[failure], raw=item)

@@ -43,6 +43,8 @@ AMOUNT_LIMIT = Decimal("99999999999999.99995")
 """Amounts below this are, rounded to four decimals, below 10 ** 14, which DECIMAL(18, 4) holds."""
 PAYLOAD_BYTES_MAX = 1024 * 1024
 LINES_MAX = 10_000
+LINES_FAILURES_MAX = 100
+"""Once so many are found, no more lines are looked at: a small order could have MBs of them."""
 EARLIEST_US = -62_135_596_800_000_000
 """0001-01-01T00:00:00Z, the first instant that can be written."""
 SHOWN_CHARS_MAX = 200
@@ -65,7 +67,6 @@ AMOUNT_FIELDS = ("price", "unit_price", "amount", "shipping", "tax", "discount")
 
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_raw_lines = msgspec.json.Decoder(list[Raw]).decode
-_decode_order = msgspec.json.Decoder(Order).decode
 _decode_extra = msgspec.json.Decoder(dict[str, Any] | None).decode
 
 
@@ -78,9 +79,14 @@ def usable(amount: Decimal) -> bool:
     return amount.is_finite() and 0 <= amount < AMOUNT_LIMIT
 
 
-def plain_digits(raw: bytes) -> bool:
-    """Whether an amount as written can hold no digits but ASCII ones, escaped or not."""
-    return raw.isascii() and b"\\" not in raw
+AMOUNT_TEXT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+"""How an amount is written as text: as JSON writes numbers. Decimal alone takes `1_0` and ` 5 `."""
+_WRITTEN = re.compile(b'"' + AMOUNT_TEXT.pattern.encode() + b'"')
+
+
+def well_written(raw: bytes) -> bool:
+    """Whether an amount's JSON is a number or text that would be one; b"" and null are."""
+    return not raw.startswith(b'"') or _WRITTEN.fullmatch(raw) is not None
 
 
 def usable_id(value: str) -> bool:
@@ -106,7 +112,7 @@ def too_deep(raw: bytes) -> bool:
     return False
 
 
-def round_amounts(order: Order) -> None:
+def round_amounts(order: "Order | _Summed") -> None:
     """Give an order the amounts that are kept, so that what is judged and compared is what stays.
     Amounts that aren't usable stay as they are.
     """
@@ -121,13 +127,32 @@ _ORDER_AMOUNTS = ("amount", "shipping", "tax", "discount")
 _LINE_AMOUNTS = ("unit_price",)
 
 
-def expected_amount(order: Order) -> Decimal:
+class _SummedLine(Struct, gc=False):
+    quantity: int
+    unit_price: Decimal
+
+
+class _Summed(Struct, gc=False):
+    """What an order's total is made of, which can be right where the rest of it is not."""
+
+    lines: list[_SummedLine]
+    amount: Decimal | None = None
+    shipping: Decimal | None = None
+    tax: Decimal | None = None
+    discount: Decimal | None = None
+
+
+_SUMMED = re.compile(rf"(?:{'|'.join(_ORDER_AMOUNTS)}|lines\[\d+\](?:\.(?:quantity|unit_price))?)")
+_decode_summed = msgspec.json.Decoder(_Summed).decode
+
+
+def expected_amount(order: Order | _Summed) -> Decimal:
     """The amount an order's lines add up to: quantity x unit price + shipping + tax - discount."""
     total = sum((line.quantity * line.unit_price for line in order.lines), Decimal(0))
     return total + (order.shipping or 0) + (order.tax or 0) - (order.discount or 0)
 
 
-def total_failure(order: Order, limits: Limits) -> Failure | None:
+def total_failure(order: Order | _Summed, limits: Limits) -> Failure | None:
     parts = (order.amount, order.shipping, order.tax, order.discount)
     for name, part in zip(_ORDER_AMOUNTS, parts, strict=True):
         if part is not None and not usable(part):
@@ -144,6 +169,7 @@ def total_failure(order: Order, limits: Limits) -> Failure | None:
 
 _WANTED_AMOUNT = "a decimal from 0 to below 100000000000000"
 _WANTED_PRICE = "a decimal above 0 and below 100000000000000"
+_WANTED_WRITTEN = "a decimal written as in JSON, such as 12.50"
 _WANTED_TIME = "an ISO 8601 time with a zone, such as 2026-01-31T12:00:00Z"
 _WANTED_ID = (
     f"text of 1 to {ID_BYTES_MAX} bytes without control characters, not beginning with {RESERVED}"
@@ -196,13 +222,19 @@ def _reason_and_wanted(of: type[Struct], name: str, kind: Any) -> tuple[str, str
         return "type", "an object of true and false"
     if name == "discontinued":
         return "type", "true or false"
-    return "value", "text of reasonable length"
+    if name == "line":
+        return "value", "a whole number"
+    longest = next(o.max_length for o in _options(kind) if isinstance(o, msgspec.inspect.StrType))
+    return "value", f"text of at most {longest} characters"
 
 
 def _least(kind: Any) -> int:
+    return next(o.ge or 0 for o in _options(kind) if isinstance(o, msgspec.inspect.IntType))
+
+
+def _options(kind: Any) -> tuple[msgspec.inspect.Type, ...]:
     info = msgspec.inspect.type_info(kind)
-    options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
-    return next(o.ge or 0 for o in options if isinstance(o, msgspec.inspect.IntType))
+    return info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
 
 
 _KINDS: list[type[Struct]] = [*EVENT_OF.values(), OrderLine]
@@ -227,7 +259,8 @@ def failures_of(topic: str, raw: bytes, received_us: int, limits: Limits) -> lis
     failures = _field_failures(_FIELDS[EVENT_OF[topic]], fields, "")
     failures += _time_failures(fields, received_us, limits)
     if topic == "orders":
-        failures += _order_failures(raw, fields, limits, complete=not failures)
+        failures += _payload_failures(fields) + _lines_failures(fields)
+        failures += _total_failures(raw, failures, limits)
     return failures
 
 
@@ -278,8 +311,11 @@ def _value_failure(field: _Field, raw: bytes, prefix: str) -> Failure | None:
     except UNREADABLE as e:
         reason = "type" if _is_type_error(e) and field.reason in ("id", "value") else field.reason
         return Failure(reason, name, shown(raw), field.wanted)
-    if isinstance(value, Decimal) and not (_safely_usable(value) and plain_digits(raw)):
-        return Failure(field.reason, name, shown(raw), field.wanted)
+    if isinstance(value, Decimal):
+        if not well_written(raw):
+            return Failure(field.reason, name, shown(raw), _WANTED_WRITTEN)
+        if not _safely_usable(value):
+            return Failure(field.reason, name, shown(raw), field.wanted)
     if field.reason == "id" and not usable_id(value):
         return Failure("id", name, shown(raw), field.wanted)
     if field.reason == "currency" and value not in CURRENCIES:
@@ -313,33 +349,44 @@ def _time_failures(fields: dict[str, Raw], received_us: int, limits: Limits) -> 
     return []
 
 
-def _order_failures(
-    raw: bytes, fields: dict[str, Raw], limits: Limits, *, complete: bool
-) -> list[Failure]:
-    if len(bytes(fields.get("payload", b""))) > PAYLOAD_BYTES_MAX:
-        size = f"{len(bytes(fields['payload']))} bytes"
-        return [Failure("too_large", "payload", size, f"at most {PAYLOAD_BYTES_MAX} bytes")]
-    raw_lines = bytes(fields.get("lines", b""))
-    if not raw_lines or raw_lines == b"null":
-        return [Failure("lines", "lines", raw_lines.decode() or "absent", "at least one line")]
+def _payload_failures(fields: dict[str, Raw]) -> list[Failure]:
+    size = len(bytes(fields.get("payload", b"")))
+    if size <= PAYLOAD_BYTES_MAX:
+        return []
+    return [Failure("too_large", "payload", f"{size} bytes", f"at most {PAYLOAD_BYTES_MAX} bytes")]
+
+
+def _lines_failures(fields: dict[str, Raw]) -> list[Failure]:
+    """What is wrong with the lines: of each, until so many failures are found that it is enough."""
+    raw = bytes(fields.get("lines", b""))
+    if not raw or raw == b"null":
+        return [Failure("lines", "lines", raw.decode() or "absent", "at least one line")]
     try:
-        lines = _decode_raw_lines(raw_lines)
+        lines = _decode_raw_lines(raw)
     except UNREADABLE:
-        return [Failure("type", "lines", shown(raw_lines), "a list of lines")]
+        return [Failure("type", "lines", shown(raw), "a list of lines")]
     if not 0 < len(lines) <= LINES_MAX:
         return [Failure("lines", "lines", f"{len(lines)} lines", f"1 to {LINES_MAX} lines")]
-    failures = [
-        f for n, line in enumerate(lines) for f in line_failures(bytes(line), f"lines[{n}]")
-    ]
-    if complete and not failures:
-        try:
-            order = _decode_order(raw)
-        except UNREADABLE:
-            return []
-        round_amounts(order)
-        total = total_failure(order, limits)
-        return [total] if total else []
-    return failures
+    found: list[Failure] = []
+    for n, line in enumerate(lines):
+        if len(found) >= LINES_FAILURES_MAX:
+            here = f"{len(lines) - n} more of {len(lines)} lines"
+            return [*found, Failure("lines", "lines", here, "looked at when these are mended")]
+        found += line_failures(bytes(line), f"lines[{n}]")
+    return found
+
+
+def _total_failures(raw: bytes, known: list[Failure], limits: Limits) -> list[Failure]:
+    """Whether an order's amount is its sum, judged where nothing is wrong with what is summed."""
+    if any(f.field == "lines" or _SUMMED.fullmatch(f.field) for f in known):
+        return []
+    try:
+        order = _decode_summed(raw)
+    except UNREADABLE:
+        return []
+    round_amounts(order)
+    total = total_failure(order, limits)
+    return [total] if total else []
 
 
 def line_failures(raw: bytes, prefix: str) -> list[Failure]:

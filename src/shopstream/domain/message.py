@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from shopstream.domain.failures import UNREADABLE, shown
+from shopstream.domain.failures import AMOUNT_TEXT, UNREADABLE, shown
 from shopstream.errors import ShopstreamError
 from shopstream.events import Failure, Topic
 
@@ -179,8 +179,8 @@ def whole_number(value: Any) -> int | None:
 
 
 def amount_of(value: Any) -> Decimal | None:
-    """A number, or text that is one, as a decimal that can be counted with; else None."""
-    if type(value) is int or type(value) is str:
+    """A number, or text written as one, as a decimal that can be counted with; else None."""
+    if type(value) is int or (type(value) is str and AMOUNT_TEXT.fullmatch(value)):
         try:
             value = Decimal(value)
         except ArithmeticError:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from shopstream.domain.canonical import FROM_ORDER, ORDER_ID, encode
+from shopstream.domain.plurals import counted
 from shopstream.events import Alert, AlertKind, Click, Order, Rejection, Stock
 
 ITEM_BYTES_MAX = 400 * 1024
@@ -46,7 +47,7 @@ def large_order(
         kind="large_order",
         subject=f"Order {order.order_id} of {amount:f} {order.currency}",
         body=f"Order {order.order_id} of {who}: {amount:f} {order.currency} in"
-        f" {len(order.lines)} {'line' if len(order.lines) == 1 else 'lines'}, above {limit:f}.",
+        f" {counted(len(order.lines), 'lines')}, above {limit:f}.",
         at=order.timestamp,
         historical=historical,
         data={"order_id": order.order_id, "amount": str(amount), "currency": order.currency},
@@ -56,9 +57,12 @@ def large_order(
 def invalid_order(
     rejections: list[Rejection], raw: bytes, source: str, at: datetime, *, historical: bool
 ) -> Alert:
-    """The alert about an order, or some lines of it, that went to the quarantine."""
+    """The alert about an order, or some lines of it, that went to the quarantine: of a wrong total
+    if that is among its faults, which then comes first.
+    """
     order_id = _order_id_in(raw)
     failures = [f for rejection in rejections for f in rejection.failures]
+    failures.sort(key=lambda f: f.reason != "total")
     mismatch = failures[0].reason == "total"
     kind: AlertKind = "total_mismatch" if mismatch else "invalid_order"
     name = order_id or "without an id"
@@ -80,12 +84,12 @@ def low_stock(stock: Stock, before: Stock | None, *, historical: bool) -> Alert 
     if not is_low(stock) or (before is not None and is_low(before)):
         return None
     name = stock.name or stock.product_id
+    known_as = f"{name} ({stock.product_id})" if name != stock.product_id else name
     return Alert(
         alert_id=alert_id("low_stock", stock.product_id, stock.event_id or ""),
         kind="low_stock",
         subject=f"Low stock: {name}",
-        body=f"{name} ({stock.product_id}): {stock.stock_on_hand} on hand, reorder level"
-        f" {stock.reorder_level}.",
+        body=f"{known_as}: {stock.stock_on_hand} on hand, reorder level {stock.reorder_level}.",
         at=stock.timestamp,
         historical=historical,
         data={"product_id": stock.product_id, "stock_on_hand": stock.stock_on_hand},

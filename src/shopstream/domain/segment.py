@@ -9,6 +9,7 @@ names it had. Left out is what belongs to the sending and differs when a message
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from shopstream.domain.browsers import DEVICE_WORDS, agent_of
 from shopstream.domain.ecommerce import OTHER, Meaning, Told, events_of, meaning_of
@@ -150,17 +151,14 @@ def _see(click: Object, call: str, message: Object, properties: Object, around: 
     """Fill in where the visitor was and with what, as far as the context tells."""
     page = around.get("page")
     page = page if type(page) is dict else {}
-    places = ((page, "path"), (properties, "path"), (page, "url"), (properties, "url"))
-    if call == "page":
-        places = ((properties, "path"), (page, "path"), (properties, "url"), (page, "url"))
-    for source, name in places:
-        if at := text_at(source, name):
-            click["page"] = at
-            break
-    else:
-        if call == "screen" and type(message.get("name")) is str:
-            click["page"] = message["name"]
-    if referrer := text_at(page, "referrer"):
+    if at := _page(*((properties, page) if call == "page" else (page, properties))):
+        click["page"] = at
+    elif call == "screen" and type(message.get("name")) is str:
+        click["page"] = message["name"]
+    referrer = text_at(page, "referrer")
+    if referrer is None and call == "page":
+        referrer = text_at(properties, "referrer")
+    if referrer:
         click["referrer_url"] = referrer
     if "page" in around and around["page"] == {}:
         del around["page"]
@@ -171,6 +169,31 @@ def _see(click: Object, call: str, message: Object, properties: Object, around: 
     if type(consent) is dict and (given := consent_of(consent.get("categoryPreferences"))):
         click["consent"] = given
         del consent["categoryPreferences"]
+
+
+def _page(*sources: Object) -> str | None:
+    """The path of the page, so that a page has one name whether its path is said or only its URL.
+    A URL that says more than the path stays where it is.
+    """
+    for source in sources:
+        if path := text_at(source, "path"):
+            return path
+    for source in sources:
+        if url := text_at(source, "url"):
+            path = _path_of(url)
+            if path != url:
+                source["url"] = url
+            return path
+    return None
+
+
+def _path_of(url: str) -> str:
+    """The path of an absolute URL; what is none as it is."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    return parts.path or "/" if parts.scheme and parts.netloc else url
 
 
 def _country(around: Object) -> str | None:

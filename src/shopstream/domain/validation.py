@@ -4,6 +4,7 @@ The fast path is one typed decode plus a few comparisons. Only an event that fai
 slow path, which looks at every field and lists all that is wrong, not only the first thing.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple, cast
@@ -14,7 +15,7 @@ from msgspec import Raw, Struct
 from shopstream.domain.canonical import RESERVED
 from shopstream.domain.currencies import CURRENCIES
 from shopstream.domain.failures import (
-    AMOUNT_FIELDS,
+    AMOUNT_TEXT,
     EARLIEST_US,
     LINES_MAX,
     PAYLOAD_BYTES_MAX,
@@ -24,7 +25,6 @@ from shopstream.domain.failures import (
     failures_of,
     line_failures,
     micros,
-    plain_digits,
     round_amounts,
     shown,
     too_deep,
@@ -32,6 +32,7 @@ from shopstream.domain.failures import (
     unreadable,
     usable,
     usable_id,
+    well_written,
 )
 from shopstream.errors import ShopstreamError
 from shopstream.events import (
@@ -64,6 +65,8 @@ _decode_line = msgspec.json.Decoder(OrderLine).decode
 
 
 _OURS = b'"' + RESERVED.encode()
+odd_price = re.compile(rb'"price"\s*:\s*"(?!' + AMOUNT_TEXT.pattern.encode() + rb'")').search
+"""Finds a price that is text and not written as JSON writes numbers, in one click or many."""
 
 
 def plain(raw: bytes) -> bool:
@@ -82,7 +85,7 @@ def read_click(raw: bytes, received_us: int, limits: Limits) -> tuple[Click, int
         or at_us < EARLIEST_US
         or (click.price is not None and not usable(click.price))
         or (click.currency is not None and click.currency not in CURRENCIES)
-        or not (plain(raw) or _clean(click, raw))
+        or not ((plain(raw) and (click.price is None or not odd_price(raw))) or _clean(click, raw))
         or too_deep(raw)
     ):
         raise Invalid([])
@@ -149,6 +152,10 @@ _READ: dict[str, Callable[[bytes, int, Limits], Event]] = {
 }
 
 
+COPIES_MAX = 16
+"""What the bad lines of an order may come to, each with a copy of all else: times its own bytes."""
+
+
 class ReadLines(NamedTuple):
     """What `quarantine_line` makes of an order: what is good, its bytes, each bad line."""
 
@@ -161,21 +168,27 @@ def read_lines(raw: bytes, received_us: int, limits: Limits) -> ReadLines:
     """An order of which only the good lines are kept; its amount is the sum of these.
 
     Each bad line is rejected as an order of that one line, so that it can be mended and replayed.
-    An order that is bad in itself is rejected whole and counts as many units as it has lines.
+    An order that is bad in itself, or whose bad lines would come to more than COPIES_MAX times its
+    bytes, is rejected whole and counts as many units as it then has lines.
     """
     try:
         fields = _decode_fields(raw)
         raw_lines = _decode_raw_lines(fields["lines"])
     except (KeyError, *UNREADABLE):
         return ReadLines(None, [reject("orders", raw, received_us, limits)], raw)
+    checked = _checked(raw, fields, raw_lines)
+    if checked is None:
+        whole = reject("orders", raw, received_us, limits)
+        whole.units = max(1, len(raw_lines))
+        return ReadLines(None, [whole], raw)
     numbered = _numbered(raw_lines)
     if numbered is not raw_lines:
         raw_lines = numbered
         raw = msgspec.json.encode(fields | {"lines": numbered})
     rejections: list[Rejection] = []
     good: list[Raw] = []
-    for n, raw_line in enumerate(raw_lines):
-        if failures := line_failures(bytes(raw_line), f"lines[{n}]"):
+    for raw_line, failures in zip(raw_lines, checked, strict=True):
+        if failures:
             alone = _with_lines(fields, [raw_line])
             number = _line_number(bytes(raw_line))
             rejections.append(Rejection(topic="orders", failures=failures, raw=alone, line=number))
@@ -189,6 +202,21 @@ def read_lines(raw: bytes, received_us: int, limits: Limits) -> ReadLines:
         found.units = max(1, len(good))
         return ReadLines(None, [*rejections, found], raw)
     return ReadLines(cast(Order, found), rejections, kept)
+
+
+def _checked(raw: bytes, fields: dict[str, Raw], lines: list[Raw]) -> list[list[Failure]] | None:
+    """What is wrong with each line; None where there is too much to reject each by itself."""
+    payload = bytes(fields.get("payload", b""))
+    if len(lines) > LINES_MAX or len(payload) > PAYLOAD_BYTES_MAX:
+        return None
+    checked, copied, copy = list[list[Failure]](), 0, len(raw) - len(bytes(fields["lines"]))
+    for n, line in enumerate(lines):
+        failures = line_failures(bytes(line), f"lines[{n}]")
+        copied += copy if failures else 0
+        if copied > COPIES_MAX * len(raw):
+            return None
+        checked.append(failures)
+    return checked
 
 
 def _with_lines(fields: dict[str, Raw], lines: list[Raw]) -> bytes:
@@ -277,38 +305,46 @@ def _printable_ids(event: Struct) -> bool:
     return True
 
 
-class _Amounts(Struct, gc=False):
-    """The amounts of an event, or of one line of an order, as they are written."""
+class _Price(Struct, gc=False):
+    """The amount of a click as it is written; the others are those of other events."""
 
     price: Raw = Raw()
+
+
+class _UnitPrice(Struct, gc=False):
     unit_price: Raw = Raw()
+
+
+class _OrderAmounts(Struct, gc=False):
     amount: Raw = Raw()
     shipping: Raw = Raw()
     tax: Raw = Raw()
     discount: Raw = Raw()
+    lines: list[_UnitPrice] = []
 
 
-class _LineAmounts(Struct, gc=False):
-    lines: list[_Amounts] = []
+_decode_price = msgspec.json.Decoder(_Price).decode
+_decode_unit_price = msgspec.json.Decoder(_UnitPrice).decode
+_decode_order_amounts = msgspec.json.Decoder(_OrderAmounts).decode
 
 
-_decode_amounts = msgspec.json.Decoder(_Amounts).decode
-_decode_line_amounts = msgspec.json.Decoder(_LineAmounts).decode
+def _amounts(event: Event, raw: bytes) -> list[Raw]:
+    """The amounts of an event as they are written."""
+    if isinstance(event, Click):
+        return [_decode_price(raw).price]
+    if not isinstance(event, Order):
+        return [_decode_unit_price(raw).unit_price]
+    found = _decode_order_amounts(raw)
+    prices = [line.unit_price for line in found.lines]
+    return [found.amount, found.shipping, found.tax, found.discount, *prices]
 
 
 def _clean(event: Event, raw: bytes) -> bool:
     """All is UTF-8 (decoding looks at known fields only), ids are printable and short enough, and
-    no amount is written in other than ASCII digits.
+    amounts that are text are written as JSON writes numbers.
     """
     if not raw.isascii():
         raw.decode()
     if too_deep(raw):
         return False
-    if not plain_digits(raw):
-        parts = [_decode_amounts(raw)]
-        if isinstance(event, Order):
-            parts += _decode_line_amounts(raw).lines
-        for part in parts:
-            if not all(plain_digits(bytes(getattr(part, name))) for name in AMOUNT_FIELDS):
-                return False
-    return _printable_ids(event)
+    return all(well_written(bytes(a)) for a in _amounts(event, raw)) and _printable_ids(event)

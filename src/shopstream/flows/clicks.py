@@ -27,7 +27,14 @@ from shopstream.domain.failures import (
     too_deep,
 )
 from shopstream.domain.offers import Budget, RuleSet, Timer
-from shopstream.domain.validation import Invalid, decode_click, plain, read_click, reject
+from shopstream.domain.validation import (
+    Invalid,
+    decode_click,
+    odd_price,
+    plain,
+    read_click,
+    reject,
+)
 from shopstream.errors import ShopstreamError
 from shopstream.events import Click, Entry, Failure, Offer, Rejection
 from shopstream.flows.history import PAST, lines_of
@@ -133,7 +140,10 @@ class Clicks:
             good = (
                 min(times) >= EARLIEST_US
                 and max(times) <= entry.received_us + self._config.limits.future_us
-                and (not prices or (min(prices) >= 0 and max(prices) < AMOUNT_LIMIT))
+                and (
+                    not prices
+                    or (min(prices) >= 0 and max(prices) < AMOUNT_LIMIT and not odd_price(together))
+                )
                 and CURRENCIES_OR_NONE.issuperset([click.currency for click in clicks])
                 and None not in [click.event_id for click in clicks]
                 and None not in [click.session_id for click in clicks]

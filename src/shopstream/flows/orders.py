@@ -10,12 +10,21 @@ from typing import cast
 
 import msgspec
 
-from shopstream.domain.canonical import same_content, settle, settled_amount
+from shopstream.domain.canonical import (
+    CART_ID,
+    CART_LINE,
+    FROM_ORDER,
+    ORDER_ID,
+    same_content,
+    settle,
+    settled_amount,
+)
 from shopstream.domain.failures import expected_amount, micros
 from shopstream.domain.orders import fit, invalid_order, large_order, purchases
 from shopstream.domain.validation import ReadLines, read_event, read_lines
 from shopstream.events import Entry, Failure, Order, OrderLine, Rejection
 from shopstream.flows.clicks import Clicks
+from shopstream.flows.places import beside
 from shopstream.flows.work import ACCEPTED, DUPLICATE, STORED, FlowConfig, Work
 from shopstream.ports import Lake, Tables
 
@@ -48,6 +57,42 @@ def line_count(item: bytes) -> int:
 def archive_of(item: bytes) -> str:
     """The archived file that has all of a stored order, empty when the item is whole."""
     return _decode_stored(item).archive
+
+
+class _Customer(msgspec.Struct, gc=False):
+    order_id: str
+    customer_id: str | None = None
+
+
+_decode_customer = msgspec.json.Decoder(_Customer).decode
+
+
+def customer_key(item: bytes) -> str:
+    """What a stored order is sharded by."""
+    return _key(_decode_customer(item))
+
+
+def _key(order: Order | _Customer) -> str:
+    return order.customer_id or order.order_id
+
+
+class _Marked(msgspec.Struct, gc=False):
+    event_id: str = ""
+    extra: dict[str, msgspec.Raw] | None = None
+
+
+_decode_marked = msgspec.json.Decoder(_Marked).decode
+
+
+def made_from(line: bytes) -> str:
+    """The topic of the event that a stored click was made from."""
+    if b'"extra"' not in line:
+        return "clicks"
+    click = _decode_marked(line)
+    extra = click.extra or {}
+    if FROM_ORDER in extra and click.event_id.startswith(ORDER_ID):
+        return ORDER_PURCHASES
+    return "carts" if CART_LINE in extra and click.event_id.startswith(CART_ID) else "clicks"
 
 
 class Orders:
@@ -92,9 +137,8 @@ class Orders:
     def _store(self, order: Order, raw: bytes, entry: Entry, work: Work) -> list[Rejection]:
         """Store what is new of `order`; returns what contradicts what is there."""
         identity = entry.identity or entry.source
-        sk = f"{identity}#{order.status}"
         by_line = entry.on_bad_line == "quarantine_line"
-        known = self._pending.get((order.order_id, sk)) or self._stored(order.order_id, sk)
+        known, sk = self._known(order, f"{identity}#{order.status}")
         fresh, conflicts = order.lines, list[OrderLine]()
         if known is not None:
             if not by_line or any(line.line is None for line in (*known.lines, *order.lines)):
@@ -128,8 +172,9 @@ class Orders:
     def _put(self, order: Order, sk: str, identity: str, entry: Entry, work: Work) -> None:
         self._pending[order.order_id, sk] = order
         # A name for each number of lines: the file comes before the batch that points to it, so
-        # after a kill the one that the tables still point to must be as it was.
-        known_by = f"{sk}\0{order.order_id}\0{len(order.lines)}"
+        # after a kill the one that the tables still point to must be as it was. Another shard may
+        # have another customer's order with this id.
+        known_by = f"{sk}\0{order.order_id}\0{_key(order)}\0{len(order.lines)}"
         name = blake2b(known_by.encode(), digest_size=16).hexdigest()
         archive = f"archive/orders/dt={order.timestamp.date().isoformat()}/{name}.json"
         item, archived = fit(order, archive)
@@ -154,7 +199,23 @@ class Orders:
         for purchase in purchases(order):
             self._clicks.derive(purchase, at_us, ORDER_PURCHASES, work, historical=entry.historical)
 
+    def _known(self, order: Order, place: str) -> tuple[Order | None, str]:
+        """What is there with this id, source and status, and where it is. Since shards were made
+        one, it may be of several customers: then this one's, or else the first.
+        """
+        first = found = self._stored(order.order_id, place)
+        sk, number = place, 0
+        while found is not None:
+            if _key(found) == _key(order):
+                return found, sk
+            number += 1
+            sk = beside(place, number)
+            found = self._stored(order.order_id, sk)
+        return first, place
+
     def _stored(self, order_id: str, sk: str) -> Order | None:
+        if pending := self._pending.get((order_id, sk)):
+            return pending
         item = self._tables.get("orders", order_id, sk)
         if item is None:
             return None

@@ -8,13 +8,14 @@ from shopstream.domain.offers import RuleSet, Timer
 from shopstream.errors import ShopstreamError
 from shopstream.events import Entry
 from shopstream.flows.archive import Archive
+from shopstream.flows.checkpoint import read_checkpoint
 from shopstream.flows.clicks import Clicks
 from shopstream.flows.entries import Entries, singly
 from shopstream.flows.people import People
 from shopstream.flows.retention import forget_expired
 from shopstream.flows.timers import Timers
 from shopstream.flows.tries import TRIES_MAX, Tries
-from shopstream.flows.work import Feed, FlowConfig, Ledger, Work
+from shopstream.flows.work import ARCHIVED, STORED, Feed, FlowConfig, Ledger, Work
 from shopstream.ports import Lake, Row, Tables
 
 _encode = msgspec.json.Encoder().encode
@@ -26,28 +27,14 @@ TIMERS_MAX = 10_000
 """Timers fired in one micro-batch of none but timers."""
 
 
-class Checkpoint(msgspec.Struct):
-    """How far a shard is: `position` in the log, `done` events of its row at that position (not 0
-    only while a row is taken one event at a time), the watermarks, and the micro-batches so far.
-    """
-
-    position: int = 0
-    done: int = 0
-    live_us: int = 0
-    history_us: int = 0
-    batches: int = 0
-
-
-_decode_checkpoint = msgspec.json.Decoder(Checkpoint).decode
-
-
 class Budgets:
     """Daily budgets of rules, split evenly over the shards: `offers.Budget`."""
 
     def __init__(self, tables: Tables, config: FlowConfig) -> None:
         self._config = config
         self._spent: dict[tuple[str, int], int] = {}
-        self._changed: set[tuple[str, int]] = set()
+        # What had been spent before this batch, of the budgets that it took from.
+        self._before: dict[tuple[str, int], int] = {}
         for rule, day, item in tables.scan("budgets"):
             self._spent[rule, int(day)] = int(item)
 
@@ -58,15 +45,15 @@ class Budgets:
         if spent >= share:
             return False
         self._spent[rule, day] = spent + 1
-        self._changed.add((rule, day))
+        self._before.setdefault((rule, day), spent)
         return True
 
     def write(self, work: Work) -> None:
-        for rule, day in self._changed:
-            if self._spent[rule, day] == 1:
+        for (rule, day), before in self._before.items():
+            if before == 0:
                 work.expire("budgets", self._config.offers_ttl_us, rule, str(day))
             work.put("budgets", rule, str(day), str(self._spent[rule, day]).encode())
-        self._changed.clear()
+        self._before.clear()
 
 
 class Processor:
@@ -102,8 +89,7 @@ class Processor:
 
     def _load(self) -> None:
         tables, config = self._tables, self.config
-        stored = tables.get("state", "checkpoint")
-        self.checkpoint = _decode_checkpoint(stored) if stored else Checkpoint()
+        self.checkpoint = read_checkpoint(tables)
         self.ledger = Ledger(tables.scan("ledger"))
         self._people = People(tables, self._rules, config.cached_events_max)
         self._timers = Timers(item for _, _, item in tables.scan("timers"))
@@ -229,3 +215,23 @@ class Processor:
             self._commit(work, at.position, at.done, force_archive=last)
             return busy or last
         return False
+
+    @property
+    def unfiled(self) -> int:
+        """Offers made that are not known to be in an archive file."""
+        cells = self.ledger.cells
+        made = sum(
+            units
+            for (topic, rule, outcome), units in cells.items()
+            if topic == "offers" and rule and outcome != "moot"
+        )
+        return made - cells.get((ARCHIVED, "", STORED), 0)
+
+    def file_offers(self, now_us: int) -> None:
+        """Roll the archive until every offer made so far is in a file: before an end that others
+        go on from. Nothing else is done, no timer fires. Takes at most three commits, two of them
+        with a file: of a range that a kill left decided on, and of what came after it.
+        """
+        at = self.checkpoint
+        while self._archive.waiting:
+            self._commit(self._work(now_us), at.position, at.done, force_archive=True)

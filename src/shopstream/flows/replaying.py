@@ -11,10 +11,11 @@ from itertools import islice
 import msgspec
 from msgspec import Raw, Struct
 
-from shopstream.domain.failures import REASONS, UNREADABLE, shown
-from shopstream.domain.validation import units_of
+from shopstream.domain.dialects import read_message
+from shopstream.domain.failures import REASONS, UNREADABLE, Limits, shown
+from shopstream.domain.validation import read_event, read_lines, units_of
 from shopstream.errors import ConfigError, ShopstreamError
-from shopstream.events import EVENT_OF, TOPICS, Entry, OnBadLine, Order, OrderLine
+from shopstream.events import EVENT_OF, TOPICS, Entry, OnBadLine, Order, OrderLine, Rejection
 from shopstream.flows.work import QuarantineRecord
 from shopstream.ports import AppendLog, Tables
 
@@ -37,8 +38,9 @@ class NotReplayable(ShopstreamError):
 
 class ReplayReport(Struct):
     """What a replay did, or with `dry_run` would do. `examples` show some of what was sent,
-    `reasons` why some were not replayable. `rejected_again` counts what came back, where that can
-    be known at once. `finished` is false when time ran out first: the same replay again goes on.
+    `reasons` why some were not replayable, or would be rejected again. `rejected_again` counts what
+    came back, where that can be known at once. `finished` is false when time ran out first: the
+    same replay again goes on.
     """
 
     matched: int
@@ -58,16 +60,19 @@ def replay_all(
     log: AppendLog | None,
     *,
     now_us: Callable[[], int],
+    limits: Limits,
     live: bool = False,
     in_time: Callable[[], bool] = lambda: True,
 ) -> ReplayReport:
-    """Append `records` again, with `set_fields` (dotted paths) put in first; only count them when
-    there is no `log`. What comes of them is historical unless `live`.
+    """Append `records` again, with `set_fields` (dotted paths) put in first. What comes of them is
+    historical unless `live`.
 
     That a rejection was replayed is noted with its append, so a replay that is cut off and begun
-    again repeats nothing.
+    again repeats nothing. Without a `log` they are only counted, and judged with `limits` as the
+    processor would: all but what the tables know, whether there is such an event already
+    (`duplicate`) or another with its id (`conflict`).
     """
-    report = ReplayReport(0, 0, 0, 0, log is None, [])
+    report = ReplayReport(0, 0, 0, 0, log is None, [], rejected_again=0 if log is None else None)
     batch: list[Entry] = []
     progress: dict[str, int] = {}
     for record in records:
@@ -75,8 +80,13 @@ def replay_all(
             report.finished = False
             break
         raw = _to_replay(record, set_fields, log, report)
-        if raw is not None and log is not None:
-            batch += entries_of(record, raw, now_us(), live=live)
+        if raw is None:
+            continue
+        entries = entries_of(record, raw, now_us(), live=live)
+        if log is None:
+            _judge(record, entries[0], limits, report)
+        else:
+            batch += entries
             progress[f"replay:{record.id}"] = 1
             if len(batch) >= BATCH_ENTRIES:
                 log.append(batch, progress=progress)
@@ -108,6 +118,33 @@ def _to_replay(
     if len(report.examples) < EXAMPLES_MAX:
         report.examples.append({"id": record.id, "event": shown(raw, EXAMPLE_CHARS_MAX)})
     return raw
+
+
+def _judge(record: QuarantineRecord, entry: Entry, limits: Limits, report: ReplayReport) -> None:
+    """Report what of `entry`, the event of `record` to be sent again, would be rejected."""
+    again = list(_rejected(entry, limits))
+    report.rejected_again = (report.rejected_again or 0) + len(again)
+    if again and len(report.reasons) < EXAMPLES_MAX:
+        failures = [f.message for rejection in again for f in rejection.failures]
+        why = shown("; ".join(failures).encode(), EXAMPLE_CHARS_MAX)
+        report.reasons.append({"id": record.id, "why": f"rejected again: {why}"})
+
+
+def _rejected(entry: Entry, limits: Limits) -> Iterator[Rejection]:
+    raw = entry.events[0]
+    events: Sequence[tuple[str, bytes]] | Rejection = [(entry.topic, raw)]
+    if entry.dialect != "shopstream":
+        events = read_message(entry, raw)
+    if isinstance(events, Rejection):
+        yield events
+        return
+    for topic, event in events:
+        if topic == "orders" and entry.on_bad_line == "quarantine_line":
+            yield from read_lines(event, entry.received_us, limits).rejections
+            continue
+        found = read_event(topic, event, entry.received_us, limits)
+        if isinstance(found, Rejection):
+            yield found
 
 
 def ensure_askable(where: Mapping[str, str]) -> None:

@@ -1,17 +1,13 @@
 """Forget what has expired: items are listed, when written, under the time at which they do."""
 
-import msgspec
-
 from shopstream.flows.orders import archive_of, line_count
 from shopstream.flows.people import People
 from shopstream.flows.timers import Timers
-from shopstream.flows.work import EXPIRED, Work
+from shopstream.flows.work import EXPIRED, Work, decode_list
 from shopstream.ports import Lake, Tables
 
 LISTS_MAX = 50
 """Lists of expired items taken in one micro-batch, so that no batch is held up."""
-_decode_list = msgspec.msgpack.Decoder(tuple[list[tuple[str, str]], dict[str, int]]).decode
-
 
 _EXPIRING = (
     "browsing_events", "stock_levels", "offers", "orders", "quarantine", "alerts",
@@ -27,14 +23,14 @@ def forget_expired(
     gone: dict[str, set[tuple[str, str]]] = {"browsing_events": set(), "offers": set()}
     for table in _EXPIRING:
         for sk, item in tables.query("expiry", table, before=f"{now_us:020d}", limit=left):
-            keys, counts = _decode_list(item)
-            for pk, item_sk in keys:
+            expired = decode_list(item)
+            for pk, item_sk in expired.keys:
                 _forget_files(tables, lake, table, pk, item_sk, work)
                 work.delete(table, pk, item_sk)
-            for topic, units in counts.items():
+            for topic, units in expired.counts.items():
                 work.count(topic, "", EXPIRED, units)
             if table in gone:
-                gone[table].update(keys)
+                gone[table].update(expired.keys)
             work.delete("expiry", table, sk)
             left -= 1
         if left <= 0:

@@ -12,7 +12,6 @@ from shopstream.events import Alert, Offer, Rejection
 from shopstream.ports import Batch, Tables
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-_pack = msgspec.msgpack.Encoder().encode
 
 ACCEPTED, DUPLICATE, QUARANTINED = "accepted", "duplicate", "quarantined"
 ARCHIVED = "archived"
@@ -22,6 +21,19 @@ DERIVED = "derived"
 STORED, EXPIRED, RESOLVED = "stored", "expired", "resolved"
 FAILED = "failed"
 """Of timers, by rule: how often the code failed at one that was due."""
+
+
+class ExpiryList(msgspec.Struct, array_like=True):
+    """Keys (partition, sort) of items of one table that expire together, and what the ledger
+    counts them as: topic -> units.
+    """
+
+    keys: list[tuple[str, str]]
+    counts: dict[str, int]
+
+
+encode_list = msgspec.msgpack.Encoder().encode
+decode_list = msgspec.msgpack.Decoder(ExpiryList).decode
 
 
 class FlowConfig(NamedTuple):
@@ -199,7 +211,7 @@ class Work:
         for (table, ttl_us), keys in self._expiring.items():
             counts = self._stored.get((table, ttl_us), {})
             due = f"{max(self.now_us + ttl_us, 0):020d}-{self.key}"
-            self.put("expiry", table, due, _pack((keys, counts)))
+            self.put("expiry", table, due, encode_list(ExpiryList(keys, counts)))
         self.ledger.write(self.batch)
 
 

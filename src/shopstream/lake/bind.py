@@ -10,8 +10,14 @@ from pathlib import Path
 from shopstream.lake.current import view_sql
 from shopstream.lake.model import Model, Source
 
-_OBJECT_BYTES_MAX = 64 * 1024 * 1024
-"""Of one line of JSON: an order's payload may have a MiB, its lines more."""
+OBJECT_BYTES_MAX = 16 * 1024 * 1024
+"""Of one line of JSON: twice what the settings let an event have. Up to this DuckDB reads 32 MiB at
+a time for each thread, and counts them as used; above it twice this.
+"""
+AS_WRITTEN = "records = true, hive_partitioning = false"
+"""Of a reader of JSON: a line is a row, also where but one column is asked for, which DuckDB else
+finds out by beginning all files at once; and folders of the path, `customer_id=7`, are no columns.
+"""
 EVENT_TIME = {"archive": "made_at", "topic": "timestamp"}
 
 
@@ -38,7 +44,7 @@ def source_sql(source: Source, files: Sequence[Path]) -> str:
     packed = ", compression = 'zstd'" if source.topic else ""
     raw = (
         f"SELECT * FROM read_json([{names}], format = 'newline_delimited', columns = {{{columns}}},"
-        f" maximum_object_size = {_OBJECT_BYTES_MAX}{packed})"
+        f" maximum_object_size = {OBJECT_BYTES_MAX}, {AS_WRITTEN}{packed})"
     )
     if not source.sql:
         return raw
@@ -61,8 +67,8 @@ def of_days(files: Iterable[Path], days: Collection[str]) -> list[Path]:
 
 def day_of(path: Path) -> str | None:
     """The day of a data file, which its folder names; None where it doesn't."""
-    folder = next((part for part in reversed(path.parts) if part.startswith("day=")), None)
-    return folder.removeprefix("day=") if folder else None
+    name, equals, day = path.parent.name.partition("=")
+    return day if equals and name == "day" else None
 
 
 def in_days(model: Model, days: Collection[str]) -> str:

@@ -3,7 +3,8 @@
 Each table is written aside as Parquet, audited, then committed to its Iceberg table together with
 its checkpoint, one after the other in the order of dependency. Readers see all of it at once, when
 `current.json` is replaced at the end. A table that fails its tests keeps what it had, and so does
-what is made of it. A build that is killed anywhere leaves nothing that the next does not put right.
+what is made of it; so does one that can't be read or committed, its metadata being damaged or for
+whatever else. A build that is killed anywhere leaves nothing that the next does not put right.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shopstream.engine import open_engine
+from shopstream.errors import DataDirError
 from shopstream.lake.bind import day_of
+from shopstream.lake.damage import TableFailed, blaming
 from shopstream.lake.duck import connect_duck
 from shopstream.lake.files import TEMP, clear_temp
 from shopstream.lake.inputs import Inputs
 from shopstream.lake.model import Model
 from shopstream.lake.plan import NO_DAYS, Days, Step, Wanted, grown, union
+from shopstream.lake.quality import TestFailure
+from shopstream.lake.repoint import astray, repoint
 from shopstream.lake.report import BuildReport, Built
-from shopstream.lake.staging import Staging
+from shopstream.lake.staging import Staging, cannot_build
 from shopstream.lake.state import LakeState
 from shopstream.settings import Settings
 
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from shopstream.local.builds import Builds
 
 LOCK_WAIT_S = 30.0
+_NOT_BUILT = cannot_build("", "").key
 
 
 def build(
@@ -56,11 +62,17 @@ def build(
     began = time.monotonic()
     engine = open_engine(settings, create=False)
     if dry_run:
+        if astray(settings.data_dir):
+            raise DataDirError(
+                f"{engine.dir.root}/lake/catalog.db does not lead to what readers read:"
+                " `shopstream build` has it do so"
+            )
         with closing(Inputs(engine, _now_us())) as inputs:
-            return BuildReport(steps=LakeState(settings, engine, inputs).plan(wanted))
+            return BuildReport(steps=LakeState(settings, inputs).plan(wanted))
     # What has landed is looked at under the lock: a build that waited for another goes beyond it.
     with engine.write_builds(wait_s) as builds, closing(Inputs(engine, _now_us())) as inputs:
-        lake = LakeState(settings, engine, inputs)
+        repoint(settings.data_dir)
+        lake = LakeState(settings, inputs)
         clear_temp(lake.folder / TEMP, _now_us())
         report = _Run(settings, lake, builds, wanted).run(on_step)
     report.seconds = round(time.monotonic() - began, 3)
@@ -120,17 +132,30 @@ class _Run:
         days = self._days(model, step)
         if days is not None and not days and model.build == "days":
             return None  # what was to change did not
-        work = Staging(self._lake, con, model, step, days, number, temp, self._wanted)
-        failures = work.stage()
-        self._builds.audited(model.name, failures, number, datetime.now(UTC))
-        built = Built(table=model.name, mode=step.mode, failures=[str(f) for f in failures])
-        if failures:
-            work.discard()
-        else:
-            built.rows = work.commit(self._builds)
-            built.days = self._days_written(model, work.days)
+        built = Built(table=model.name, mode=step.mode)
+        failures: list[TestFailure] = []
+        # One that couldn't be built before has mended only when it is committed.
+        mending = self._builds.failing().get(model.name) == [_NOT_BUILT]
+        try:
+            with blaming(model.name, self._settings.data_dir):
+                work = Staging(self._lake, con, model, step, days, number, temp, self._wanted)
+                if failures := work.stage():
+                    work.discard()
+                else:
+                    if not mending:
+                        self._audited(model, [], number)
+                    built.rows = work.commit(self._builds)
+                    built.days = self._days_written(model, work.days)
+        except TableFailed as e:
+            failures = [cannot_build(model.name, str(e))]
+        if failures or mending:
+            self._audited(model, failures, number)
+        built.failures = [str(failure) for failure in failures]
         built.seconds = round(time.monotonic() - began, 3)
         return built
+
+    def _audited(self, model: Model, failures: list[TestFailure], number: int) -> None:
+        self._builds.audited(model.name, failures, number, datetime.now(UTC))
 
     def _days_written(self, model: Model, days: Days) -> int:
         if days is not None or not model.partition:

@@ -11,19 +11,22 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 from msgspec import Struct
 
 from shopstream.errors import DataDirError
+from shopstream.lake.fault import first_line
 from shopstream.lake.model import NAMESPACE, Model
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
+    from pyiceberg.catalog.sql import SqlCatalog
     from pyiceberg.partitioning import PartitionSpec
     from pyiceberg.schema import Schema
-    from pyiceberg.table import Table
+    from pyiceberg.table import Table, Transaction
+    from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.snapshots import Snapshot, Summary
     from pyiceberg.types import IcebergType
 
@@ -31,6 +34,8 @@ LANDED, DAYS, UPSTREAM = "shopstream.landed", "shopstream.days", "shopstream.ups
 MODEL = "shopstream.model"
 ALL_DAYS = "all"
 """Among the days that a snapshot replaced: every one."""
+ANEW = "__anew"
+"""Ends the name of a table that is to take the place of another, which is damaged."""
 _PROPERTIES = {
     "format-version": "2",
     "write.metadata.delete-after-commit.enabled": "true",
@@ -78,7 +83,7 @@ def open_catalog(data_dir: Path) -> Catalog:
     from pyiceberg.catalog.sql import SqlCatalog
 
     _use_one_thread()
-    lake = (data_dir / "lake").resolve()
+    lake = lake_folder(data_dir)
     lake.mkdir(parents=True, exist_ok=True)
     try:
         catalog = SqlCatalog(
@@ -86,11 +91,17 @@ def open_catalog(data_dir: Path) -> Catalog:
             uri=f"sqlite:///{lake / 'catalog.db'}",
             warehouse=location_of(lake / "warehouse"),
             pool_pre_ping="false",
+            **{"py-io-impl": "shopstream.lake.durable_io.DurableFileIO"},
         )
         catalog.create_namespace_if_not_exists(NAMESPACE)
     except Exception as e:
-        raise DataDirError(f"{lake / 'catalog.db'} can't be opened: {e}") from e
+        raise DataDirError(f"{lake / 'catalog.db'} can't be opened: {first_line(e)}") from e
     return catalog
+
+
+def lake_folder(data_dir: Path) -> Path:
+    """Where the lake really lies: its metadata names whole paths."""
+    return (data_dir / "lake").resolve()
 
 
 def _use_one_thread() -> None:
@@ -108,7 +119,10 @@ def _use_one_thread() -> None:
 
 
 def pointers(data_dir: Path) -> dict[str, str]:
-    """Where the catalog says each table's metadata is; {} without a catalog. Reads SQLite only."""
+    """Where the catalog says each table's metadata is; {} without a catalog. Reads SQLite only.
+
+    Raises DataDirError when it can't be read.
+    """
     import apsw
 
     path = data_dir / "lake" / "catalog.db"
@@ -130,53 +144,96 @@ def pointers(data_dir: Path) -> dict[str, str]:
             con.close()
     except apsw.SQLError:
         return {}  # made, and killed before its tables were
+    except (apsw.NotADBError, apsw.CorruptError) as e:
+        raise DataDirError(
+            f"{path} is damaged ({e}): move it away and run `shopstream build`, which makes it anew"
+            " of what readers read"
+        ) from e
+    except apsw.Error as e:
+        raise DataDirError(f"{path} can't be read: {e}") from e
 
 
-def open_table(catalog: Catalog, model: Model, lake: Path) -> Table:
+def open_table(catalog: Catalog, model: Model, data_dir: Path) -> Table:
     """The model's table, made when there is none. Raises DataDirError for one that lies elsewhere:
     metadata names whole paths, and what is written belongs beside it.
     """
     from pyiceberg.exceptions import NoSuchTableError
 
     name = f"{NAMESPACE}.{model.name}"
+    if pointer := pointers(data_dir).get(model.name):
+        lake_name(pointer, lake_folder(data_dir))
     try:
-        table = catalog.load_table(name)
-        lake_name(table.metadata_location, lake)
-        return table
-    except FileNotFoundError as e:
-        raise DataDirError(f"{name}: {e}; was the data directory moved?") from e
+        return catalog.load_table(name)
     except NoSuchTableError:
-        return catalog.create_table(
-            name,
-            _schema(model),
-            location=location_of(lake / "warehouse" / model.name),
-            partition_spec=_spec(model),
-            properties=_PROPERTIES,
-        )
+        return _make_table(catalog, name, model, data_dir)
 
 
-def has_columns(table: Table, model: Model) -> bool:
-    """Whether the table's columns are the model's."""
-    return _columns(table) == _columns_wanted(model)
+def open_anew(catalog: Catalog, model: Model, data_dir: Path) -> Table:
+    """An empty table beside the model's, whose place it may take; see `take_place`."""
+    name = f"{NAMESPACE}.{model.name}{ANEW}"
+    forget_anew(catalog)
+    return _make_table(catalog, name, model, data_dir)
 
 
-def take_columns(table: Table, model: Model) -> None:
-    """Give the table the model's columns, before all of its rows are replaced."""
-    has, wanted = _columns(table), _columns_wanted(model)
+def lead_to(catalog: Catalog, name: str, metadata: str) -> None:
+    """Have the catalog lead to this metadata of a table, to whatever it led before."""
+    forget_anew(catalog)
+    catalog.register_table(f"{NAMESPACE}.{name}{ANEW}", metadata)
+    take_place(catalog, name)
+
+
+def take_place(catalog: Catalog, name: str) -> None:
+    """Put what `open_anew` made, and what was committed to it, in the place of table `name`.
+    At once: there is never none. Files of the other are for maintenance to delete.
+    """
+    from sqlalchemy import text
+
+    of = "WHERE table_namespace = :namespace AND table_name ="
+    names = {"namespace": NAMESPACE, "name": name, "anew": name + ANEW}
+    with cast("SqlCatalog", catalog).engine.begin() as con:
+        con.execute(text(f"DELETE FROM iceberg_tables {of} :name"), names)
+        con.execute(text(f"UPDATE iceberg_tables SET table_name = :name {of} :anew"), names)
+
+
+def forget_anew(catalog: Catalog) -> None:
+    """Forget tables that were to take another's place: their build was killed."""
+    for name in catalog.list_tables(NAMESPACE):
+        if name[-1].endswith(ANEW):
+            catalog.drop_table(name)
+
+
+def _make_table(catalog: Catalog, name: str, model: Model, data_dir: Path) -> Table:
+    return catalog.create_table(
+        name,
+        _schema(model),
+        location=location_of(lake_folder(data_dir) / "warehouse" / model.name),
+        partition_spec=_spec(model),
+        properties=_PROPERTIES,
+    )
+
+
+def has_columns(change: Transaction, model: Model) -> bool:
+    """Whether the columns of a table, as `change` leaves them, are the model's."""
+    return _columns(change) == _columns_wanted(model)
+
+
+def take_columns(change: Transaction, model: Model) -> None:
+    """Give the table the model's columns with `change`, which also replaces all of its rows."""
+    has, wanted = _columns(change), _columns_wanted(model)
     if has == wanted:
         return
-    with table.update_schema(allow_incompatible_changes=True) as update:
+    with change.update_schema(allow_incompatible_changes=True) as update:
         for name, kind in has.items():
             if wanted.get(name) != kind:
                 update.delete_column(name)
-    with table.update_schema() as update:
+    with change.update_schema() as update:
         for column in model.columns:
             if has.get(column.name) != wanted[column.name]:
                 update.add_column(column.name, wanted[column.name], doc=column.description)
 
 
-def _columns(table: Table) -> dict[str, IcebergType]:
-    return {field.name: field.field_type for field in table.schema().fields}
+def _columns(change: Transaction) -> dict[str, IcebergType]:
+    return {field.name: field.field_type for field in change.table_metadata.schema().fields}
 
 
 def _columns_wanted(model: Model) -> dict[str, IcebergType]:
@@ -223,9 +280,9 @@ def iceberg_type(kind: str) -> IcebergType:
     }[kind]
 
 
-def field_ids(table: Table) -> dict[str, int]:
+def field_ids(metadata: TableMetadata) -> dict[str, int]:
     """The id of each column, which Parquet files are to carry."""
-    return {field.name: field.field_id for field in table.schema().fields}
+    return {field.name: field.field_id for field in metadata.schema().fields}
 
 
 def replace_days(
@@ -235,8 +292,11 @@ def replace_days(
     files: Sequence[Path],
     checkpoint: Checkpoint,
     lake: Path,
+    change: Transaction | None = None,
 ) -> Committed:
-    """Put `files` in the place of all rows of `days` (None: of all rows), as one snapshot."""
+    """Put `files` in the place of all rows of `days` (None: of all rows), as one snapshot, together
+    with what `change` has changed of the table already.
+    """
     from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
     gone = []
@@ -245,15 +305,16 @@ def replace_days(
         if days is not None and model.partition:
             where = f"{model.partition} IN ({', '.join(repr(day) for day in sorted(days))})"
         gone = [task.file for task in table.scan(row_filter=where).plan_files()]
-    with table.transaction() as tx:
+    with change or table.transaction() as tx:
         update = tx.update_snapshot(snapshot_properties=checkpoint.properties())
+        metadata = tx.table_metadata
         # The files of a day hold that day only, so whole files go: no row is read.
-        with update.overwrite() as change:
+        with update.overwrite() as replaced:
             for file in gone:
-                change.delete_data_file(file)
+                replaced.delete_data_file(file)
             for path in files:
-                change.append_data_file(
-                    parquet_file_to_data_file(table.io, table.metadata, location_of(path))
+                replaced.append_data_file(
+                    parquet_file_to_data_file(table.io, metadata, location_of(path))
                 )
     snapshot = table.current_snapshot()
     if snapshot is None:
@@ -268,14 +329,19 @@ def location_of(path: Path) -> str:
     return f"file://{path}"
 
 
-def lake_name(path: str, lake: Path) -> str:
+def path_of(location: str) -> Path:
+    """What `location_of` was made of."""
+    return Path(location.removeprefix("file://"))
+
+
+def lake_name(location: str, lake: Path) -> str:
     """A data file as `current.json` names it. Raises DataDirError for one outside the lake."""
-    plain = Path(path.removeprefix("file://"))
-    if not plain.is_relative_to(lake):
+    path = path_of(location)
+    if not path.is_relative_to(lake):
         raise DataDirError(
             f"{path} is not in {lake}: the data directory was moved; see docs/lake.md"
         )
-    return str(plain.relative_to(lake))
+    return str(path.relative_to(lake))
 
 
 def planned(table: Table, lake: Path) -> tuple[list[str], int]:

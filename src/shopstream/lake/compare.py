@@ -3,16 +3,17 @@
 Nothing here is taken from the models: what each event is and says is worked out anew, by other SQL.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
 from msgspec import Struct
 
 from shopstream.engine import Engine
+from shopstream.lake.bind import AS_WRITTEN, OBJECT_BYTES_MAX
 from shopstream.lake.current import read_current
-from shopstream.lake.inputs import ARCHIVE
+from shopstream.lake.inputs import ARCHIVE, Archived
 from shopstream.lake.maintain import only_tended
 
 if TYPE_CHECKING:
@@ -43,6 +44,25 @@ class Compared(Struct):
 
     uncompared: list[str] = []
     differences: list[str] = []
+
+
+@contextmanager
+def comparing(what: str, found: Compared) -> Iterator[None]:
+    """What hinders one comparison hinders no other, and is told of. Too little memory does so each
+    time: that is no proof, and so a difference.
+    """
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException as e:
+        found.differences.append(
+            f"lake: {what} could not be compared: it needs more memory than the setting"
+            f" build_memory allows: {str(e).splitlines()[0]}"
+        )
+    except duckdb.IOException as e:
+        # All files were whole a moment ago: one went meanwhile.
+        found.uncompared.append(f"{what}: {str(e).splitlines()[0]}")
 
 
 # --- silver against bronze -----------------------------------------------------------------------
@@ -116,19 +136,21 @@ def compare_silver(
         if offers:
             _find_unread(engine, checkpoint, found)
         counted = _compare_events if identity.says else _compare_identities
-        lacks, extra, other = counted(con, identity, files, shown[name].files)
-        for count, what in (
-            (lacks, f"of bronze are not in {name}"),
-            (extra * (all_kept and not offers), f"of {name} are not in bronze"),
-            (other * all_kept, f"have another day, price, quantity … in {name} than in bronze"),
-        ):
-            if count:
-                found.differences.append(f"lake: {count:,} {identity.topic} {what}")
+        with comparing(f"{name} with bronze", found):
+            lacks, extra, other = counted(con, identity, files, shown[name].files)
+            for count, what in (
+                (lacks, f"of bronze are not in {name}"),
+                (extra * (all_kept and not offers), f"of {name} are not in bronze"),
+                (other * all_kept, f"have another day, price, quantity … in {name} than in bronze"),
+            ):
+                if count:
+                    found.differences.append(f"lake: {count:,} {identity.topic} {what}")
     lines = shown.get("silver_order_lines")
     if lines is not None and lines.files and all_kept and "orders" not in broken:
-        found.differences += _compare_lines(
-            con, _landed(engine, landed, "orders", lines.landed), lines
-        )
+        with comparing("silver_order_lines with bronze", found):
+            found.differences += _compare_lines(
+                con, _landed(engine, landed, "orders", lines.landed), lines
+            )
 
 
 def _compare_identities(
@@ -258,6 +280,23 @@ def _wanted_lines(con: "duckdb.DuckDBPyConnection", files: list[str]) -> tuple[i
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
+def lost_to_bronze(
+    con: "duckdb.DuckDBPyConnection", name: str, files: list[str], held: list[str]
+) -> int:
+    """How many of the events that data files `held` of silver table `name` are made of are in none
+    of these bronze files.
+    """
+    key = next(identity.key for identity in _IDENTITIES.values() if identity.made_of == name)
+    if not held:
+        return 0
+    fields = dict.fromkeys(key.split(", "), "VARCHAR")
+    return _one(
+        con,
+        f"SELECT count(*) FROM (SELECT DISTINCT hash({key}) AS k FROM {data(held)}) ANTI JOIN"
+        f" (SELECT DISTINCT hash({key}) AS k FROM {bronze(files, fields)}) USING (k)",
+    )
+
+
 def compare_ledger(
     con: "duckdb.DuckDBPyConnection",
     accepted: Mapping[str, int],
@@ -289,29 +328,11 @@ def _landed(engine: Engine, landed: "Landed", topic: str, checkpoint: str) -> li
     return [str(engine.dir.root / file.name) for file in files]
 
 
-class _Filed(Struct):
-    """How far a shard's archive was read: the last number, and the files that end there."""
-
-    last: int
-    names: list[str]
-
-
-class _Archived(Struct):
-    """The builder's checkpoint of the archive, as far as it is needed here."""
-
-    shards: dict[str, _Filed] = {}
-
-
 def _archived(engine: Engine, checkpoint: str) -> list[str]:
     """Files of the offers archive that had been read at `checkpoint`."""
-    read = msgspec.json.decode(checkpoint or "{}", type=_Archived).shards
-    found = []
-    for name in engine.lake().names(ARCHIVE):
-        shard, _, last = Path(name).stem.split("-")
-        at = read.get(shard)
-        if at and (int(last) < at.last or name.removeprefix(f"{ARCHIVE}/") in at.names):
-            found.append(str(engine.dir.root / name))
-    return found
+    read = Archived.of(checkpoint)
+    names = engine.lake().names(ARCHIVE)
+    return [str(engine.dir.root / n) for n in names if read.has(n.removeprefix(f"{ARCHIVE}/"))]
 
 
 def _find_unread(engine: Engine, checkpoint: str, found: Compared) -> None:
@@ -369,9 +390,6 @@ def _same_rows(engine: Engine, name: str, shown: Shown, seen: int | None) -> boo
     return seen is not None and newer is not None and only_tended(table, newer, seen)
 
 
-_OBJECT_BYTES_MAX = 64 << 20
-
-
 # --- reading -------------------------------------------------------------------------------------
 
 
@@ -384,7 +402,7 @@ def bronze(files: list[str], fields: Mapping[str, str]) -> str:
     compression = "zstd" if files[0].endswith(".zst") else "uncompressed"
     return (
         f"read_json({_listing(files)}, format = 'newline_delimited', columns = {{{columns}}},"
-        f" maximum_object_size = {_OBJECT_BYTES_MAX}, compression = '{compression}')"
+        f" maximum_object_size = {OBJECT_BYTES_MAX}, {AS_WRITTEN}, compression = '{compression}')"
     )
 
 

@@ -70,18 +70,29 @@ _SUMS = {
         "SELECT sum(views), sum(carts), sum(purchases), sum(units), sum(revenue)"
         " FROM gold_product_performance",
         """
-        WITH bought AS (
+        WITH said AS (
+            SELECT order_id, product_id, "day", customer_id AS who, true AS ordered
+            FROM silver_order_lines WHERE status IN ('placed', 'paid')
+            UNION ALL
+            SELECT order_id, product_id, "day", user_id, false
+            FROM silver_clicks WHERE event_type = 'purchase' AND order_id IS NOT NULL
+        ), around AS (
+            SELECT order_id, product_id, "day" + apart AS "day",
+                bool_or(who IS NULL) AS guests,
+                list(DISTINCT who) FILTER (ordered AND who IS NOT NULL) AS customers,
+                list(DISTINCT who) FILTER (NOT ordered) AS users
+            FROM said, unnest([-1, 0, 1]) AS days(apart) GROUP BY ALL
+        ), bought AS (
             SELECT "day", product_id, quantity AS units, amount, currency
             FROM silver_order_lines WHERE counts_as = 'sold'
             UNION ALL
-            SELECT c."day", c.product_id, coalesce(c.quantity, 1),
-                CAST(CAST(coalesce(c.quantity, 1) AS DECIMAL(19,0)) * c.price AS DECIMAL(38,4)),
-                CASE WHEN c.price IS NOT NULL THEN c.currency END
-            FROM silver_clicks AS c
-            WHERE c.event_type = 'purchase' AND c.product_id IS NOT NULL AND NOT EXISTS (
-                FROM silver_order_lines AS l
-                WHERE l.order_id = c.order_id AND l.product_id = c.product_id
-                AND abs(l."day" - c."day") <= 1
+            SELECT "day", product_id, coalesce(quantity, 1),
+                CAST(CAST(coalesce(quantity, 1) AS DECIMAL(19,0)) * price AS DECIMAL(38,4)),
+                CASE WHEN price IS NOT NULL THEN currency END
+            FROM silver_clicks LEFT JOIN around USING (order_id, product_id, "day")
+            WHERE event_type = 'purchase' AND product_id IS NOT NULL AND NOT coalesce(
+                guests OR list_contains(customers, user_id)
+                OR (len(customers) = 1 AND NOT list_has_any(customers, users)), false
             )
         ), products AS (
             SELECT count(*) AS purchases, sum(units) AS units,
@@ -98,11 +109,12 @@ _SUMS = {
     ),
     "gold_customer_lifetime_value": _Sums(
         ("silver_order_lines",),
-        "SELECT currency, sum(orders), sum(revenue), sum(refunded)"
+        "SELECT currency, sum(orders), sum(revenue), sum(refunded), sum(net_revenue)"
         " FROM gold_customer_lifetime_value GROUP BY currency ORDER BY currency",
         "SELECT currency,"
         " count(DISTINCT if(counts_as = 'sold', hash(customer_id, source, order_id), NULL)),"
-        " sum(if(counts_as = 'sold', amount, 0)), sum(if(counts_as = 'refunded', amount, 0))"
+        " sum(if(counts_as = 'sold', amount, 0)), sum(if(counts_as = 'refunded', amount, 0)),"
+        " sum(if(counts_as = 'sold', amount, -amount))"
         " FROM silver_order_lines WHERE counts_as <> 'none' AND customer_id IS NOT NULL"
         " GROUP BY currency ORDER BY currency",
     ),

@@ -29,21 +29,34 @@ class New(NamedTuple):
     landed: str
 
 
-class _Filed(Struct, frozen=True):
+class Filed(Struct, frozen=True):
     """How far the archive of one shard was read: the last number, and the files that end there."""
 
     last: int
     names: list[str]
 
 
-class _Archived(Struct, frozen=True):
+class Archived(Struct, frozen=True):
     """How far the archive was read: each shard, and when its newest folder was last changed."""
 
-    shards: dict[str, _Filed] = {}
+    shards: dict[str, Filed] = {}
     changed_us: int = 0
 
+    @classmethod
+    def of(cls, landed: str) -> Archived:
+        """What a table says that is made of the archive; nothing if it is empty."""
+        return _decode_archived(landed) if landed else cls()
 
-_decode_archived = msgspec.json.Decoder(_Archived).decode
+    def has(self, name: str) -> bool:
+        """Whether file `dt=<day>/<shard>-<first>-<last>.json` was read. A range of numbers makes a
+        file for each day, one after the other, so of the last range some may still have come.
+        """
+        shard, _, last = name.rpartition("/")[2].removesuffix(".json").split("-")
+        read = self.shards.get(shard)
+        return read is not None and (int(last) < read.last or name in read.names)
+
+
+_decode_archived = msgspec.json.Decoder(Archived).decode
 _UNCHANGED_US = 24 * 3_600 * 1_000_000
 """Folders of days that were last changed so long before the newest are not looked into again."""
 
@@ -58,6 +71,13 @@ class Inputs:
         try:
             self._landed = engine.read_landed()
         except DataDirError:
+            if (self._root / "bronze").exists():
+                if (self._root / "lake" / "landed.db").exists():
+                    raise
+                raise DataDirError(
+                    "lake/landed.db is missing, which says what has landed: `shopstream build`"
+                    " makes it anew of bronze/ and the log"
+                ) from None
             self._landed = None  # nothing was ever landed here
         self.until = self._landed.last() if self._landed else 0
         self._files: dict[Path, File] = {}
@@ -65,13 +85,14 @@ class Inputs:
     def new(self, source: Source, landed: str, *, again: bool = False) -> New:
         """What is new of `source` for a table that stands at `landed`; all with `again`."""
         if source.archive:
-            return self._archived(_Archived() if again or not landed else _decode_archived(landed))
+            return self._archived(Archived.of("" if again else landed))
         if source.tally:
             changed = again or landed != str(self.until)
             return New([self._root] if changed else [], frozenset(), str(self.until))
-        after = 0 if again or not landed else int(landed)
-        topic = source.topic or ""
-        found = self._landed.since(after, topic, self.until) if self._landed and self.until else []
+        found: list[File] = []
+        if self._landed and self.until:
+            read = 0 if again else int(landed or 0)
+            found = self._landed.unread(source.topic or "", read, self.until)
         days = frozenset(day for file in found for day in file.days)
         return New([self._path(file) for file in found], days, str(self.until))
 
@@ -112,12 +133,9 @@ class Inputs:
     def tally(self) -> list[Tally]:
         return self._landed.tally() if self._landed else []
 
-    def _archived(self, read: _Archived) -> New:
-        """Files of offers, `<shard>-<first>-<last>.json`. A range of numbers makes a file for each
-        day, one after the other, so of the last range known some may still have come.
-
-        When folders were changed says where to look, unless the clock was set back since: then all
-        are looked into.
+    def _archived(self, read: Archived) -> New:
+        """Files of offers. When folders were changed says where to look, unless the clock was set
+        back since: then all are looked into.
         """
         files: list[Path] = []
         reached = dict(read.shards)
@@ -125,18 +143,17 @@ class Inputs:
         newest_us = max([read.changed_us, *(at_us for _, at_us in folders)])
         since_us = read.changed_us - _UNCHANGED_US if newest_us <= self._now_us else 0
         for path in sorted(_files(folders, since_us)):
-            shard, _, last = path.stem.split("-")
-            before = read.shards.get(shard, _Filed(-1, []))
             name = f"{path.parent.name}/{path.name}"
-            if int(last) < before.last or name in before.names:
+            if read.has(name):
                 continue
             files.append(path)
-            now = reached.get(shard, _Filed(-1, []))
+            shard, _, last = path.stem.split("-")
+            now = reached.get(shard, Filed(-1, []))
             if int(last) > now.last:
-                reached[shard] = _Filed(int(last), [name])
+                reached[shard] = Filed(int(last), [name])
             elif int(last) == now.last:
-                reached[shard] = _Filed(now.last, [*now.names, name])
-        landed = _Archived(reached, min(newest_us, self._now_us)) if files else read
+                reached[shard] = Filed(now.last, [*now.names, name])
+        landed = Archived(reached, min(newest_us, self._now_us)) if files else read
         return New(files, frozenset(map(_day, files)), msgspec.json.encode(landed).decode())
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ merging is one commit, `current.json` is replaced whole, and files are deleted l
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,16 @@ from shopstream.lake.catalog import (
     DAYS,
     UPSTREAM,
     field_ids,
+    forget_anew,
+    lake_folder,
     lake_name,
     location_of,
     open_catalog,
     planned,
+    pointers,
 )
 from shopstream.lake.current import read_current, sync_path, write_current
+from shopstream.lake.damage import TableFailed, blaming
 from shopstream.lake.duck import PARQUET, connect_duck
 from shopstream.lake.files import TEMP, DataFile, clear_temp, damaged, data_file
 from shopstream.lake.keeping import (
@@ -47,10 +52,10 @@ from shopstream.lake.keeping import (
 )
 from shopstream.lake.model import NAMESPACE
 from shopstream.lake.quality import quoted
+from shopstream.lake.repoint import repoint
 from shopstream.settings import Settings
 
 if TYPE_CHECKING:
-    from pyiceberg.catalog import Catalog
     from pyiceberg.manifest import DataFile as IcebergFile
     from pyiceberg.manifest import ManifestFile
     from pyiceberg.table import Table
@@ -70,8 +75,8 @@ TENDED = "shopstream.tended"
 
 
 class Tended(Struct):
-    """What was done to one table. `damaged` files are not as they were written: nothing was made
-    of them, and `shopstream lake rebuild` makes the table anew.
+    """What was done to one table. `damaged` files, of data or metadata, are not as they were
+    written: nothing was made of them, and `shopstream lake rebuild` makes the table anew.
     """
 
     files_merged: int = 0
@@ -120,28 +125,43 @@ def maintain(
     can't be used.
     """
     now_us = time.time_ns() // 1_000 if now_us is None else now_us
-    lake_dir = (settings.data_dir / "lake").resolve()
+    lake_dir = lake_folder(settings.data_dir)
+    repoint(settings.data_dir)
     catalog = open_catalog(settings.data_dir)
     report = MaintenanceReport(builds.begin("maintain", now_us))
-    names = sorted(name[-1] for name in catalog.list_tables(NAMESPACE))
-    tables = {name: _load(catalog, f"{NAMESPACE}.{name}", lake_dir) for name in names}
+    forget_anew(catalog)
+    tables: dict[str, Table] = {}
     recorded = builds.files()
-    for name, table in tables.items():
-        report.tables[name] = _merge(table, lake_dir, builds, recorded)
+    named = pointers(settings.data_dir)
+    for name, pointer in sorted(named.items()):
+        lake_name(pointer, lake_dir)
+        with _if_whole(name, settings.data_dir, report):
+            table = catalog.load_table(f"{NAMESPACE}.{name}")
+            report.tables[name] = _merge(table, lake_dir, builds, recorded)
+            tables[name] = table
     try:
         current = read_current(settings.data_dir)
     except DataDirError:
         current = None  # nothing was ever published
     shown = current.tables if current else {}
+    for name in sorted(shown.keys() - named.keys()):
+        lost = shown[name].metadata or location_of(lake_dir / "catalog.db")
+        report.tables[name] = Tended(damaged=[lake_name(lost, lake_dir)])
     ttl_ms = int(settings.snapshots_ttl.total_seconds() * 1_000)
     for name, table in tables.items():
         keep = _awaited(name, tables) | ({shown[name].snapshot} if name in shown else set())
-        report.tables[name].snapshots_expired = _expire(table, keep, now_us // 1_000, ttl_ms)
+        with _if_whole(name, settings.data_dir, report):
+            report.tables[name].snapshots_expired = _expire(table, keep, now_us // 1_000, ttl_ms)
     if current:
         shown = _show(settings, current, tables, lake_dir, report.build)
     needed = {file for table in shown.values() for file in table.files}
-    for table in tables.values():
-        needed |= _needed(table, lake_dir)
+    for name in report.tables:
+        # Of one whose metadata is damaged or lost nobody can tell what it needs.
+        of_table = _files_below(lake_dir, f"warehouse/{name}")
+        if name in tables:
+            with _if_whole(name, settings.data_dir, report):
+                of_table = _needed(tables[name], lake_dir)
+        needed |= of_table
     grace_us = int(min(GRACE, settings.snapshots_ttl).total_seconds() * 1_000_000)
     _sweep(lake_dir, needed, builds, now_us, grace_us, report)
     clear_temp(lake_dir / TEMP, time.time_ns() // 1_000)
@@ -149,13 +169,17 @@ def maintain(
     return report
 
 
-def _load(catalog: "Catalog", name: str, lake_dir: Path) -> "Table":
+@contextmanager
+def _if_whole(name: str, data_dir: Path, report: MaintenanceReport) -> Iterator[None]:
+    """Nothing more is done to a table whose metadata turns out to be damaged."""
+    tended = report.tables.setdefault(name, Tended())
     try:
-        table = catalog.load_table(name)
-        lake_name(table.metadata_location, lake_dir)
-    except FileNotFoundError as e:
-        raise DataDirError(f"{name}: {e}; was the data directory moved?") from e
-    return table
+        with blaming(name, data_dir):
+            yield
+    except TableFailed as e:
+        if not e.files:
+            raise
+        tended.damaged += [file for file in e.files if file not in tended.damaged]
 
 
 # --- few files --------------------------------------------------------------------------------
@@ -205,7 +229,7 @@ def _write_merged(table: "Table", group: list[LiveFile], lake_dir: Path, builds:
         read = _reading([lake_dir / file.name for file in group])
         # A column that the table has gained since isn't in these files: they read as NULL.
         there = {row[0] for row in con.execute(f"DESCRIBE {read}").fetchall()}
-        ids = {name: at for name, at in field_ids(table).items() if name in there}
+        ids = {name: at for name, at in field_ids(table.metadata).items() if name in there}
         columns = ", ".join(quoted(name) for name in ids)
         numbered = ", ".join(f"{quoted(name)}: {at}" for name, at in ids.items())
         con.execute(
@@ -380,11 +404,8 @@ def _sweep(
     grace_us: int,
     report: MaintenanceReport,
 ) -> None:
-    on_disk = {
-        path.relative_to(lake_dir).as_posix()
-        for path in (lake_dir / "warehouse").rglob("*")
-        if path.is_file()
-    }
+    on_disk = _files_below(lake_dir, "warehouse")
+    sync_path(lake_dir)  # what the catalog says now is so after a power cut, too
     builds.set_unneeded(on_disk - needed, now_us)
     gone = files_to_delete(builds.unneeded(), now_us, grace_us)
     for name in gone:
@@ -396,6 +417,11 @@ def _sweep(
     builds.forget_files({*gone, *(set(builds.files()) - on_disk - needed)})
     report.deleted = len(gone)
     report.waiting = len(on_disk - needed) - len(gone)
+
+
+def _files_below(lake_dir: Path, folder: str) -> set[str]:
+    found = (lake_dir / folder).rglob("*")
+    return {path.relative_to(lake_dir).as_posix() for path in found if path.is_file()}
 
 
 def _remove_empty(folder: Path) -> None:

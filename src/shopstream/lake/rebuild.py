@@ -1,6 +1,7 @@
 """Make a table anew from bronze, and put its damaged files aside."""
 
 import time
+import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,8 +13,12 @@ from shopstream.engine import Engine, open_engine
 from shopstream.errors import ConfigError, DataDirError
 from shopstream.lake.bind import day_of, source_sql
 from shopstream.lake.build import build
+from shopstream.lake.catalog import pointers
+from shopstream.lake.compare import lost_to_bronze
 from shopstream.lake.current import TableNow, read_current, sync_path
-from shopstream.lake.files import damaged
+from shopstream.lake.damage import damaged_metadata
+from shopstream.lake.duck import connect_duck
+from shopstream.lake.files import TEMP, damaged
 from shopstream.lake.inputs import Inputs, New
 from shopstream.lake.model import Source, load_models, load_sources
 from shopstream.lake.plan import Step, Wanted, selected
@@ -40,9 +45,11 @@ def rebuild(
     """Build `table` and all that is made of it from bronze alone, and publish that.
 
     Files of the tables that were not what had been written, or not there, are put aside once
-    nothing is made of them. Raises ConfigError for an unknown table, and where bronze or the
-    archive of offers expires, or no longer has what is in the tables (it can't be made again),
-    unless `anyway`; Busy when a build goes on; DataDirError when the lake can't be used.
+    nothing is made of them; a table whose metadata is damaged gets another.
+
+    Raises ConfigError for an unknown table, and where bronze or the archive of offers expires, or
+    no longer has what is in the tables (it can't be made again), unless `anyway`; Busy when a build
+    goes on; DataDirError when the lake can't be used.
     """
     models = load_models()
     if table not in models:
@@ -57,13 +64,14 @@ def rebuild(
     engine = open_engine(settings, create=False)
     if not anyway:
         _refuse_to_lose(engine, selected(models, [f"{table}+"]))
-    before = _damaged(engine)
+    before, of_metadata = _damaged(engine), _damaged_metadata(engine)
     report = build(settings, Wanted(full=True, select=(f"{table}+",), alone=True), on_step=on_step)
     shown = {file for now in read_current(engine.dir.root).tables.values() for file in now.files}
     lake = engine.dir.root / "lake"
-    aside = [
-        _isolate(lake, name) for name in before if name not in shown and (lake / name).exists()
-    ]
+    unneeded = [name for name in before if name not in shown]
+    if of_metadata:
+        unneeded += sorted(of_metadata - _damaged_metadata(engine))
+    aside = [_isolate(lake, name) for name in unneeded if (lake / name).exists()]
     return Rebuilt(isolated=aside, build=report)
 
 
@@ -74,12 +82,37 @@ def _refuse_to_lose(engine: Engine, names: Collection[str]) -> None:
     except DataDirError:
         return
     models, sources = load_models(), load_sources()
+    spoilt = set(_damaged(engine))
     with closing(Inputs(engine, time.time_ns() // 1_000)) as inputs:
         for name in sorted(names):
             now = current.tables.get(name)
             for read in models[name].reads:
                 if now is not None and (source := sources.get(read)):
-                    _refuse(name, now, source, inputs.new(source, "", again=True))
+                    held = inputs.new(source, "", again=True)
+                    _refuse(name, now, source, held)
+                    if source.topic and not inputs.spoilt(held.files):
+                        whole = [file for file in now.files if file not in spoilt]
+                        _refuse_rows(engine, name, source.topic, whole, held)
+
+
+def _refuse_rows(engine: Engine, name: str, topic: str, files: Sequence[str], held: New) -> None:
+    """The same of a table's rows, as far as its data `files` are whole."""
+    lake = engine.dir.root / "lake"
+    temp = lake / TEMP / f"rebuild-{uuid.uuid4().hex[:8]}"
+    try:
+        with connect_duck(engine.settings.build_memory, temp) as con:
+            shown = [str(lake / file) for file in files]
+            lost = lost_to_bronze(con, name, [str(path) for path in held.files], shown)
+    except duckdb.OutOfMemoryException:
+        raise ConfigError(
+            f"setting build_memory: too little to see whether bronze still has all of {name};"
+            " raise it, or rebuild with --anyway, which gives up what bronze has no more"
+        ) from None
+    if lost:
+        raise ConfigError(
+            f"{name} has {lost:,} {topic} of which bronze has nothing any more: they can't be built"
+            " again; with --anyway they are given up"
+        )
 
 
 def _refuse(name: str, now: TableNow, source: Source, held: New) -> None:
@@ -116,6 +149,14 @@ def _damaged(engine: Engine) -> list[str]:
         recorded = builds.files()
     names = sorted({name for now in current.tables.values() for name in now.files})
     return damaged(engine.dir.root / "lake", names, recorded)
+
+
+def _damaged_metadata(engine: Engine) -> set[str]:
+    """The damaged metadata files that the catalog still leads to."""
+    root = engine.dir.root
+    lake = (root / "lake").resolve()
+    found = (damaged_metadata(pointer, lake) for pointer in pointers(root).values())
+    return {damage.file for each in found for damage in each}
 
 
 def _isolate(lake: Path, name: str) -> str:

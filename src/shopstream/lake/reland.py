@@ -3,16 +3,15 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import closing
-from datetime import timedelta
 from hashlib import sha256
 
 from msgspec import Struct
 
-from shopstream.domain.failures import Limits
 from shopstream.domain.landing import Range
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import LogBroken
 from shopstream.events import TOPICS
+from shopstream.flow_settings import limits_of
 from shopstream.flows.landing import land_range
 from shopstream.lake.files import is_whole
 from shopstream.ports import Lake
@@ -38,7 +37,7 @@ def reland(settings: Settings) -> Relanded:
     one that was remembered. Safe while stages run. Raises DataDirError when nothing was landed yet.
     """
     engine = open_engine(settings, create=False)
-    limits = Limits(settings.future_max // timedelta(microseconds=1), settings.total_tolerance)
+    limits = limits_of(settings)
     done = Relanded()
     with closing(engine.read_log()) as log:
         for one, wanted in sorted(_broken(engine).items()):

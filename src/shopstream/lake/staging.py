@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import uuid
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shopstream.errors import DataDirError
 from shopstream.lake.bind import (
     EVENT_TIME,
     day_of,
@@ -27,9 +25,12 @@ from shopstream.lake.catalog import (
     has_columns,
     replace_days,
     take_columns,
+    take_place,
 )
 from shopstream.lake.current import TableNow, sync_path
+from shopstream.lake.damage import remedy
 from shopstream.lake.duck import PARQUET
+from shopstream.lake.fault import first_line, of_machine
 from shopstream.lake.files import data_file
 from shopstream.lake.fingerprint import fingerprint
 from shopstream.lake.model import Model, Source
@@ -49,12 +50,6 @@ DAYS_ONE_BY_ONE = 32
 """So many days are written one after the other: for 2 M rows of one day that takes half the
 processor time of having DuckDB part them.
 """
-_IN_WANT = re.compile(
-    r"no space left|disk quota|(could not|failed to|cannot) (write|create|truncate)"
-    r"|too many open files|permission denied|read-only file system",
-    re.IGNORECASE,
-)
-"""In what DuckDB says of a file: not the file is at fault, and no other table would get on."""
 
 
 class Staging:
@@ -75,8 +70,12 @@ class Staging:
         self._full = step.mode == "full"
         self._again = self._full or wanted.ranged
         self._alone = wanted.alone
-        self.days = days
-        self._table = lake.open(model.name)
+        # A table whose metadata is damaged is made anew where nothing of it is to be kept.
+        self._anew = wanted.alone and lake.is_hurt(model.name)
+        self._table = lake.open_anew(model.name) if self._anew else lake.open(model.name)
+        self._change = self._table.transaction()
+        # Also one that another version gave other columns, and that has the rows of this one's.
+        self.days = days if has_columns(self._change, model) else None
         data = lake.folder / "warehouse" / model.name / "data"
         self._folder = data / f"{number:08d}-{uuid.uuid4().hex[:8]}"
         self._bound: dict[str, str] = {}
@@ -114,12 +113,7 @@ class Staging:
             self.discard()
             self._let_go()
             needs = "it needs more memory than the setting build_memory allows"
-            return [self._failure(f"{needs}: {_first_line(e)}")]
-        except duckdb.IOException as e:
-            self.discard()
-            if _IN_WANT.search(str(e)):
-                raise DataDirError(f"{self._model.name} can't be built: {_first_line(e)}") from e
-            return [self._failure(self._why(e))]  # a damaged file: other tables don't wait for it
+            return [self._failure(f"{needs}: {first_line(e)}")]
         except RuntimeError as e:
             self.discard()
             if "interrupted" in str(e).lower():
@@ -127,20 +121,22 @@ class Staging:
             raise
         except duckdb.Error as e:
             self.discard()
-            return [self._failure(self._why(e))]
+            if of_machine(e):
+                raise
+            return [self._failure(self._why(e))]  # a damaged file: other tables don't wait for it
         except BaseException:
             self.discard()
             raise
 
     def _failure(self, message: str) -> TestFailure:
-        return TestFailure(self._model.name, "build", "", 0, {}, message[:1_000])
+        return cannot_build(self._model.name, message)
 
     def _why(self, error: Exception) -> str:
         """What DuckDB says, and what to do where a file is at fault that it had to read."""
         for name in (self._model.name, *self._model.reads, *relations_of(self._model)):
             if path := self._lake.damaged(self._lake.files_of(name)):
-                return f"{_damage(path, name)} ({_first_line(error)})"
-        return _first_line(error)
+                return f"{_damage(path, name)} ({first_line(error)})"
+        return first_line(error)
 
     def _bind(self) -> None:
         model, lake = self._model, self._lake
@@ -250,7 +246,7 @@ class Staging:
         columns: that takes two thirds of the time of having them in memory first. False where not.
         """
         model = self._model
-        if not has_columns(self._table, model):
+        if not has_columns(self._change, model):
             return False  # it is given them once the rows are known to be good
         path = self._folder / "rows.parquet"
         if model.partition is not None:
@@ -274,8 +270,7 @@ class Staging:
     def _write(self) -> None:
         model, folder = self._model, self._folder
         folder.mkdir(parents=True, exist_ok=True)
-        if self._full:
-            take_columns(self._table, model)
+        take_columns(self._change, model)
         options = self._options()
         if model.partition is None:
             self._copy(f"FROM {STAGED}", folder / "rows.parquet", options)
@@ -290,7 +285,7 @@ class Staging:
         self._files = sorted(folder.rglob("*.parquet"))
 
     def _options(self) -> str:
-        ids = field_ids(self._table)
+        ids = field_ids(self._change.table_metadata)
         fields = ", ".join(f"{quoted(name)}: {ids[name]}" for name in self._model.types)
         return f"{PARQUET}, FIELD_IDS {{{fields}}}"
 
@@ -348,8 +343,12 @@ class Staging:
         days: Collection[str] = [ALL_DAYS] if self.days is None else self.days
         made_by = fingerprint(model, lake.sources)
         checkpoint = Checkpoint(lake.landed_of(model.name), days, self._upstream, made_by)
-        committed = replace_days(self._table, model, self.days, files, checkpoint, lake.folder)
-        before = lake.tables.get(model.name)
+        committed = replace_days(
+            self._table, model, self.days, files, checkpoint, lake.folder, self._change
+        )
+        if self._anew:
+            take_place(lake.catalog, model.name)
+        before = None if self._anew else lake.tables.get(model.name)
         gone = set(committed.gone)
         kept = [name for name in before.files if name not in gone] if before else []
         total = (before.rows if before else 0) - committed.rows_gone + sum(rows.values())
@@ -377,20 +376,17 @@ class Staging:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def cannot_build(table: str, message: str) -> TestFailure:
+    """That a table can't be made at all, as a test that it fails."""
+    return TestFailure(table, "build", "", 0, {}, message[:1_000])
+
+
 class _Damaged(Exception):
     """A data file that a build is to read is not what was written; says what to do."""
 
 
 def _damage(path: Path, table: str) -> str:
-    return (
-        f"{path} is missing or not what was written:"
-        f" `shopstream lake rebuild {table}` makes {table} anew from bronze"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    """What DuckDB says without the SQL that it points at."""
-    return str(error).strip().partition("\n")[0].strip()
+    return f"{path} is missing or not what was written: {remedy(table)}"
 
 
 def _dates(days: Collection[str]) -> str:

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import structs
 
-from shopstream.engine import Engine
 from shopstream.errors import DataDirError
 from shopstream.lake.bind import day_of, source_sql
 from shopstream.lake.catalog import (
     checkpoint_of,
     days_since,
+    lake_folder,
+    open_anew,
     open_catalog,
     open_table,
     planned,
     pointers,
 )
 from shopstream.lake.current import Current, TableNow, read_current, write_current
+from shopstream.lake.damage import TableFailed, blaming, damaged_metadata, remedy
 from shopstream.lake.files import DataFile, is_whole
 from shopstream.lake.fingerprint import fingerprint
 from shopstream.lake.inputs import Inputs, New
@@ -39,10 +41,10 @@ class LakeState:
     `recorded` the data files that were remembered when it began.
     """
 
-    def __init__(self, settings: Settings, engine: Engine, inputs: Inputs) -> None:
+    def __init__(self, settings: Settings, inputs: Inputs) -> None:
         self.models: Mapping[str, Model] = load_models()
         self.sources: Mapping[str, Source] = load_sources()
-        self.folder = (engine.dir.root / "lake").resolve()
+        self.folder = lake_folder(settings.data_dir)
         self._settings = settings
         self._inputs = inputs
         self._catalog: Catalog | None = None
@@ -54,26 +56,52 @@ class LakeState:
         self.changed: dict[str, Days] = {}
         self.recorded: Mapping[str, DataFile] = {}
         self._new: dict[str, New] = {}
+        self._hurt: dict[str, TableFailed] = {}
         self.tables = self._published()
 
     def _published(self) -> dict[str, TableNow]:
-        """The tables as the catalog has them; it is asked only where it has moved on."""
+        """The tables as the catalog has them; it is asked only where it has moved on. Of one that
+        it can't give any more readers keep what they have.
+        """
         found = {}
-        for name, pointer in pointers(self._settings.data_dir).items():
-            known = self.current.tables.get(name)
-            if name not in self.models:
-                continue
-            if known is not None and known.metadata == pointer:
-                found[name] = known
-            elif (now := self._read(name)) is not None:
+        named = pointers(self._settings.data_dir)
+        for name in self.models:
+            try:
+                now = self._now(name, named.get(name))
+            except TableFailed as e:
+                self._hurt[name] = e
+                now = self.current.tables.get(name)
+            if now is not None:
                 found[name] = now
         return found
 
-    def _read(self, name: str) -> TableNow | None:
-        table = self.open(name)
+    def _now(self, name: str, pointer: str | None) -> TableNow | None:
+        """A table as the catalog has it, None for one that nobody has made. Raises TableFailed."""
+        known = self.current.tables.get(name)
+        if known is not None and known.metadata == pointer:
+            return known
+        with blaming(name, self._settings.data_dir):
+            now = self._found(name, known) if pointer else None
+        if now is None and known is not None:
+            # Bronze may not have its rows any more: it is made anew only if that is asked for.
+            raise TableFailed(
+                f"{self.folder / 'catalog.db'} does not lead to what readers read, and their"
+                f" metadata ({known.metadata or 'unknown'}) is missing or not what was written:"
+                f" {remedy(name)}",
+                [],
+            )
+        return now
+
+    def _found(self, name: str, known: TableNow | None) -> TableNow | None:
+        table = open_table(self.catalog, self.models[name], self._settings.data_dir)
         snapshot = table.current_snapshot()
         if snapshot is None:
             return None
+        made_at = datetime.fromtimestamp(snapshot.timestamp_ms / 1_000, UTC)
+        shown_at = known.built_at if known else None
+        is_older = shown_at is not None and made_at < shown_at
+        if known and is_older and table.snapshot_by_id(known.snapshot) is None:
+            return None  # an older copy of the catalog
         files, rows = planned(table, self.folder)
         checkpoint = checkpoint_of(table)
         return TableNow(
@@ -84,13 +112,30 @@ class LakeState:
             landed=checkpoint.landed,
             upstream=checkpoint.upstream,
             model=checkpoint.model,
-            built_at=datetime.fromtimestamp(snapshot.timestamp_ms / 1_000, UTC),
+            built_at=made_at,
         )
 
     def open(self, name: str) -> Table:
+        """The table, made when there is none. Raises TableFailed for one that can't be had."""
+        if failed := self._hurt.get(name):
+            raise failed
+        return open_table(self.catalog, self.models[name], self._settings.data_dir)
+
+    def open_anew(self, name: str) -> Table:
+        return open_anew(self.catalog, self.models[name], self._settings.data_dir)
+
+    @property
+    def catalog(self) -> Catalog:
         if self._catalog is None:
             self._catalog = open_catalog(self._settings.data_dir)
-        return open_table(self._catalog, self.models[name], self.folder)
+        return self._catalog
+
+    def is_hurt(self, name: str) -> bool:
+        """Whether metadata of this table is damaged or lost. Reads all of it."""
+        if name in self._hurt:
+            return True
+        pointer = pointers(self._settings.data_dir).get(name)
+        return pointer is not None and bool(damaged_metadata(pointer, self.folder))
 
     def plan(self, wanted: Wanted) -> list[Step]:
         standing = {name: self._standing(model, wanted) for name, model in self.models.items()}
@@ -107,6 +152,8 @@ class LakeState:
                 new = self._new_of(model, source, now, wanted, again=again)
                 self._new[model.name] = new
         pending = union(self._pending_of(model, now, name) for name in model.reads)
+        if model.name in self._hurt:
+            pending = None  # it is to be told of, and nothing can be said of its days
         self.pending[model.name] = pending
         if new is None:
             within = self._days_within(model, wanted) if wanted.ranged else NO_DAYS
@@ -134,7 +181,11 @@ class LakeState:
         seen = now.upstream.get(name, 0)
         if seen == upstream.snapshot:
             return NO_DAYS
-        found = days_since(self.open(name), seen)
+        try:
+            with blaming(name, self._settings.data_dir):
+                found = days_since(self.open(name), seen)
+        except TableFailed:
+            found = None
         return None if found is None else grown(frozenset(found), model.reach.get(name, 0))
 
     def rows_of_source(self, model: Model, source: Source, temp: Path) -> str:

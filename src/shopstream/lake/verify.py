@@ -20,19 +20,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from shopstream.bronze import Named, files_of_bronze
 from shopstream.engine import Engine
 from shopstream.events import TOPICS
 from shopstream.flows.work import ACCEPTED, DUPLICATE, QUARANTINED
-from shopstream.lake.compare import Compared, Shown, compare_ledger, compare_silver
+from shopstream.lake.compare import Compared, Shown, compare_ledger, compare_silver, comparing
 from shopstream.lake.compare_gold import compare_gold
 from shopstream.lake.current import FILE, read_current
 from shopstream.lake.duck import connect_duck
 from shopstream.lake.files import sha256_of
+from shopstream.lake.lost import find_lost, find_read_elsewhere
+from shopstream.lake.verify_metadata import verify_metadata
 
 if TYPE_CHECKING:
     from shopstream.local.landed import Landed
-
-MEMORY_BYTES = 1 << 30
 
 
 class Files(Struct):
@@ -72,13 +73,19 @@ def verify(engine: Engine, processed: Processed) -> LakeReport | None:
 
     `processed` must have been read before. Raises DataDirError when the lake can't be read at all.
     """
-    report = LakeReport()
+    report = LakeReport(differences=list(find_lost(engine)))
     lake = engine.dir.root / "lake"
     if not (lake / "landed.db").exists():
-        return None
+        return report if report.differences else None
     with engine.read_landed() as landed:
         accepted = _verify_counts(landed, processed, report)
         broken = _verify_bronze(engine.dir.root, landed, report)
+        if elsewhere := find_read_elsewhere(engine, landed):
+            report.differences.append(
+                f"lake: {', '.join(elsewhere)} have read what another lake/landed.db said:"
+                " `shopstream build` has them read what this one says"
+            )
+            broken |= set(elsewhere.values())  # not to be compared with this bronze
         if (lake / FILE).exists():
             _verify_tables(engine, landed, broken, accepted, report)
     return report
@@ -99,7 +106,28 @@ def _verify_bronze(root: Path, landed: "Landed", report: LakeReport) -> set[str]
                 broken.add(topic)
         report.bronze.files += len(files)
         report.bronze.bytes += sum(file.bytes for file in files)
+    for one in _not_known(root, landed):
+        broken.add(one.topic)
+        report.differences.append(
+            f"{one.name} is not known to lake/landed.db: it was damaged when that was made anew,"
+            " or is of events that other files have. Put a whole copy in its place and move"
+            " lake/landed.db away, and `shopstream build` takes it over; or delete it, to give up"
+            " what no other file has"
+        )
     return broken
+
+
+def _not_known(root: Path, landed: "Landed") -> list[Named]:
+    """Files of bronze before the position landed up to that don't count."""
+    there = files_of_bronze(root)
+    position = landed.position()
+    known = landed.names()  # read last: what was landed meanwhile is among them
+    return [
+        file
+        for one, files in there.items()
+        for file in files
+        if one.first < position and file.name not in known and (root / file.name).exists()
+    ]
 
 
 def _difference(path: Path, sha256: str) -> str:
@@ -211,8 +239,6 @@ def _verify_tables(
     accepted: dict[str, int] | None,
     report: LakeReport,
 ) -> None:
-    import duckdb
-
     lake = engine.dir.root / "lake"
     current = read_current(engine.dir.root)
     shown = {
@@ -227,19 +253,20 @@ def _verify_tables(
     }
     report.build = current.build
     report.rows = {name: table.rows for name, table in shown.items()}
-    broken = _verify_data(engine, shown, report)
+    metadata = verify_metadata(engine.dir.root, current.tables)
+    report.differences += metadata.differences
+    report.uncompared += metadata.uncompared
+    broken = _verify_data(engine, shown, report) | metadata.broken
     compared = Compared()
     temp = lake / "tmp" / f"check-{uuid.uuid4().hex[:8]}"
-    with connect_duck(MEMORY_BYTES, temp) as con:
-        whole = {name: table for name, table in shown.items() if name not in broken}
-        try:
-            compare_silver(con, engine, landed, broken_topics, whole, compared)
-            if accepted is not None:
+    whole = {name: table for name, table in shown.items() if name not in broken}
+    with connect_duck(engine.settings.build_memory, temp) as con:
+        compare_silver(con, engine, landed, broken_topics, whole, compared)
+        if accepted is not None:
+            with comparing("silver with the ledger", compared):
                 compare_ledger(con, accepted, landed.last(), whole, compared)
+        with comparing("gold with silver", compared):
             compare_gold(con, engine, landed, whole, compared)
-        except (duckdb.IOException, duckdb.OutOfMemoryException) as e:
-            # All files were whole a moment ago: one went meanwhile, or there is no room.
-            compared.uncompared.append(f"the tables with each other: {str(e).splitlines()[0]}")
     report.uncompared += compared.uncompared
     report.differences += compared.differences
 

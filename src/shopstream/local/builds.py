@@ -16,7 +16,9 @@ from typing import IO, NamedTuple, Self
 
 import msgspec
 
+from shopstream.errors import DataDirError
 from shopstream.events import Alert
+from shopstream.lake.current import read_current
 from shopstream.lake.files import DataFile
 from shopstream.lake.quality import TestFailure, alert_of
 from shopstream.local.datadir import make_folder, sync_folder, take_lock
@@ -78,6 +80,7 @@ class Builds:
                 self._db.pragma("journal_mode", "wal")
                 self._db.execute(_SCHEMA)
             sync_folder(folder)
+            self._end_what_was_shown(data_dir)
         except BaseException:
             self._lock.close()
             raise
@@ -91,6 +94,21 @@ class Builds:
             builds._db = connect(data_dir / "lake" / _FILE_NAME, readonly=True)
             builds._db.execute("SELECT seq FROM alerts LIMIT 0")  # made last: are all there?
         return builds
+
+    def _end_what_was_shown(self, data_dir: Path) -> None:
+        """A build that was killed when readers saw its tables already has ended when they first
+        did: without that nobody knew what they saw at a time (`published_by`).
+        """
+        try:
+            shown = read_current(data_dir)
+        except DataDirError:
+            return  # they see nothing
+        with self._changing():
+            self._db.execute(
+                "UPDATE builds SET ended_us = ? WHERE build = ? AND kind = 'build'"
+                " AND ended_us IS NULL",
+                (round(shown.built_at.timestamp() * 1_000_000), shown.build),
+            )
 
     # --- builds -----------------------------------------------------------------------------
 
@@ -120,6 +138,13 @@ class Builds:
             "SELECT coalesce(max(build), 0) FROM builds WHERE kind = ? OR ? = ''", (kind, kind)
         )
         return int(found.get)
+
+    def have_published(self) -> bool:
+        """Whether a build is known to have ended, which shows its tables first."""
+        found = self._db.execute(
+            "SELECT EXISTS (SELECT 1 FROM builds WHERE kind = 'build' AND ended_us IS NOT NULL)"
+        )
+        return bool(found.get)
 
     def history(self, rows_max: int = 100) -> list[BuildRow]:
         """The last builds, the newest first."""

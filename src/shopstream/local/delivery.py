@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import apsw
 import structlog
@@ -19,10 +20,12 @@ import structlog
 from shopstream.domain.receivers import read_receivers
 from shopstream.errors import DataDirError
 from shopstream.heartbeats import remove_heartbeat, write_heartbeat
-from shopstream.local.feed import BUILDER, BuilderAlerts, Feed, ShardAlerts
+from shopstream.local.datadir import open_data_dir
+from shopstream.local.feed import BUILDER, BuilderAlerts, Feed, ShardAlerts, Written
 from shopstream.local.lanes import Lane, Try
 from shopstream.local.notifier import open_notifier
 from shopstream.local.outbox import Outbox, Outcome
+from shopstream.local.tables import RocksTables
 from shopstream.local.webhook import RETRY_AFTER_S_MAX
 from shopstream.settings import Settings
 from shopstream.stopping import stopped_by_signals
@@ -56,6 +59,7 @@ class Delivery:
         self._tries: queue.SimpleQueue[Try] = queue.SimpleQueue()
         self._unrecorded: list[Outcome] = []
         self._feeds: dict[int, Feed] = {}
+        self._unread: dict[int, str] = {}
         self._builds = settings.data_dir / "lake" / "builds.db"
         self._looked_us = self._beat_us = self._forgot_us = -_FORGET_US
         self._poll_s = poll_s
@@ -162,16 +166,24 @@ class Delivery:
             self._forgot_us = now_us if gone < FORGOTTEN_MAX else 0
 
     def _open_feeds(self) -> None:
-        for folder in sorted((self._settings.data_dir / "tables").glob("*")):
-            if not folder.name.isdigit() or int(folder.name) in self._feeds:
-                continue
-            # A processor may just be making its tables; they are tried again in a second.
-            with contextlib.suppress(DataDirError):
-                shard = int(folder.name)
-                self._feeds[shard] = Feed(shard, ShardAlerts(shard, folder))
+        # The data directory, or a processor's tables in it, may be yet to be made: they are looked
+        # for again in a second.
+        root = self._settings.data_dir
+        if (root / "meta.json").exists():
+            found = open_data_dir(root)
+            for shard in range(found.shards):
+                if shard not in self._feeds and RocksTables.are_in(found.tables(shard)):
+                    self._open(shard, partial(ShardAlerts, shard, found.tables(shard)))
         if BUILDER not in self._feeds and self._builds.exists():
-            with contextlib.suppress(DataDirError):
-                self._feeds[BUILDER] = Feed(BUILDER, BuilderAlerts(self._settings.data_dir))
+            self._open(BUILDER, partial(BuilderAlerts, root))
+
+    def _open(self, shard: int, written: Callable[[], Written]) -> None:
+        try:
+            self._feeds[shard] = Feed(shard, written())
+        except DataDirError as e:
+            if self._unread.get(shard) != str(e):
+                _log.error("alerts can't be read; trying again", shard=shard, error=str(e))
+            self._unread[shard] = str(e)
 
     def _beat(self, now_us: int) -> None:
         if (version := self.outbox.version()) != self._counted:
@@ -214,7 +226,8 @@ def run_notifier(
     With `until_idle`, until all alerts are in the outbox and each has been tried that could be;
     what a receiver that is down didn't take waits in the outbox for the next notifier.
     `write` prints a line for `console://`. Raises Busy when another notifier runs on the data
-    directory, ConfigError when a receiver is not usable, DataDirError when the disk fails.
+    directory, ConfigError when a receiver is not usable, DataDirError when the disk fails or the
+    data directory is not readable.
     """
     with stopped_by_signals(stop) as stop:
         delivery = Delivery(settings, write)

@@ -4,14 +4,23 @@ A range of log positions is landed in three steps: the range is written down (`i
 are put into the lake, and one transaction takes the files in and moves the position (`commit`).
 Files are named by their range and the same range makes the same bytes, so a lander that was killed
 repeats the ranges that it had written down, and nothing is there twice or missing.
+
+Tables remember the id up to which they have read files. So a database that is made where one was
+lost, or put back from an older copy, numbers its files from above all ids that were ever given:
+these tables read all of them. It is `unsure` then, until bronze was asked what it should know.
 """
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
+import apsw
+
 from shopstream.domain.landing import NewFile, Range
+from shopstream.errors import DataDirError
+from shopstream.lake.current import read_current
 from shopstream.local.datadir import make_folder, sync_folder, take_lock
 from shopstream.local.sqlite import connect, disk_errors, transaction
 
@@ -31,7 +40,12 @@ CREATE TABLE IF NOT EXISTS tally (
     day TEXT NOT NULL, topic TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL,
     events INTEGER NOT NULL, PRIMARY KEY (day, topic, source, reason)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gaps (first INTEGER PRIMARY KEY, after INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS origin (
+    one INTEGER PRIMARY KEY CHECK (one = 1), id INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS unsure (one INTEGER PRIMARY KEY CHECK (one = 1));
 """
+_MADE_OF_IT = ("bronze", "lake/current.json", "lake/catalog.db")
+"""Where one of these is in a data directory, files were landed before."""
 
 
 class File(NamedTuple):
@@ -83,13 +97,32 @@ class Landed:
         )
         try:
             with _disk():
-                self._db = connect(folder / _FILE_NAME, create=True)
+                self._path = folder / _FILE_NAME
+                self._db = connect(self._path, create=True)
                 self._db.pragma("journal_mode", "wal")
-                self._db.execute(_SCHEMA)
+                self._make(data_dir)
+                self._file = _file_at(self._path)
             sync_folder(folder)
         except BaseException:
             self._lock.close()
             raise
+
+    def _make(self, data_dir: Path) -> None:
+        """Make what is missing. Where another database was lost, or this is an older copy, no file
+        is given an id that one was given before.
+        """
+        lost = any((data_dir / name).exists() for name in _MADE_OF_IT)
+        read = _read_up_to(data_dir)
+        with transaction(self._db):
+            new = not self._has("files")
+            self._db.execute(_SCHEMA)
+            if (new and lost) or read > self.last():
+                # No lander gives a million ids a second.
+                origin = max(time.time_ns() // 1_000, read, self.last())
+                self._db.execute("INSERT OR REPLACE INTO origin VALUES (1, ?)", (origin,))
+                self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'files'")
+                self._db.execute("INSERT INTO sqlite_sequence VALUES ('files', ?)", (origin,))
+                self._db.execute("INSERT OR REPLACE INTO unsure VALUES (1)")
 
     @classmethod
     def reader(cls, data_dir: Path) -> "Landed":
@@ -112,9 +145,43 @@ class Landed:
         )
         return [_file(row) for row in found]
 
+    def unread(self, topic: str, read: int, until: int) -> list[File]:
+        """The files of `topic` up to id `until` that a table which has read up to `read` has not:
+        all where that isn't an id of this database.
+        """
+        return self.since(read if self.knows(read) else 0, topic, until)
+
     def last(self) -> int:
-        """The newest id, 0 when nothing was landed; it never falls."""
+        """The newest id, `origin` when nothing was landed; it never falls."""
         return self._one("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name='files'), 0)")
+
+    def origin(self) -> int:
+        """Ids that are given now are above this one: 0, unless a database was lost here."""
+        if not self._has("origin"):
+            return 0  # it was made before there was any
+        return self._one("SELECT coalesce((SELECT id FROM origin), 0)")
+
+    def knows(self, id: int) -> bool:
+        """Whether a table that has read up to `id` has read what this database says, and not what
+        one that was lost, or a newer copy, said. One that has read nothing (0) has.
+        """
+        return not id or self.origin() <= id <= self.last()
+
+    def begun(self) -> bool:
+        """Whether landing has ever come to a position, be it 0."""
+        return bool(self._one("SELECT count(*) FROM state") or self.intent(1))
+
+    def unsure(self) -> bool:
+        """Whether bronze may have files that should be known here."""
+        return not self.begun() or bool(self._one("SELECT count(*) FROM unsure"))
+
+    def names(self) -> set[str]:
+        """All files that are known, also those about to be deleted."""
+        return {name for (name,) in self._db.execute("SELECT name FROM files")}
+
+    def is_there(self) -> bool:
+        """Whether this database is still the one in the data directory."""
+        return _file_at(self._path) == self._file
 
     def position(self) -> int:
         """The log position up to which everything is landed."""
@@ -127,7 +194,8 @@ class Landed:
 
     def gaps(self) -> list[Range]:
         """Positions that the log had forgotten before they could be landed: what came before
-        landing began, and while `lake` was off.
+        landing began, and while `lake` was off. Also those of which but files of bronze are known,
+        a database having been lost: of others nobody knows whether they have expired.
         """
         return [Range(*row) for row in self._db.execute("SELECT first, after FROM gaps")]
 
@@ -141,9 +209,11 @@ class Landed:
 
     # --- landing ----------------------------------------------------------------------------
 
-    def intent(self) -> list[Range]:
-        """Ranges that were written down and not committed, in order."""
-        found = self._db.execute("SELECT first, after FROM intent ORDER BY first")
+    def intent(self, ranges_max: int) -> list[Range]:
+        """Ranges that were written down and not committed: the first ones, in order."""
+        found = self._db.execute(
+            "SELECT first, after FROM intent ORDER BY first LIMIT ?", (ranges_max,)
+        )
         return [Range(*row) for row in found]
 
     def intend(self, ranges: Sequence[Range]) -> None:
@@ -154,7 +224,7 @@ class Landed:
                 raise ValueError(f"{one} doesn't follow {at}")
             at = one.after
         with self._changing():
-            if self.intent() or ranges[0].first != self.position():
+            if self.intent(1) or ranges[0].first != self.position():
                 raise ValueError("landed or intended already")
             self._db.executemany("INSERT INTO intent VALUES (?, ?)", ranges)
 
@@ -165,33 +235,73 @@ class Landed:
         add its units to the tally.
         """
         with self._changing():
-            if landed.first != self.position() or self.intent()[:1] != [landed]:
+            if landed.first != self.position() or self.intent(1) != [landed]:
                 raise ValueError(f"{landed} is not what comes next")
-            self._db.executemany(
-                "INSERT INTO files (name, topic, first, after, rows, bytes, sha256, days, arrived)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (f.name, f.topic, *landed, f.rows, f.bytes, f.sha256, days, f.arrived)
-                    for f in files
-                    for days in [" ".join(f.days)]
-                ],
-            )
-            self._db.executemany(
-                "INSERT INTO tally VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET events = events + excluded.events",
-                [(*key, units) for key, units in tally],
-            )
+            self._add(landed, files)
+            self._count(tally)
             self._db.execute("DELETE FROM intent WHERE first = ?", (landed.first,))
             self._move(landed.after)
+
+    def _add(self, one: Range, files: Sequence[NewFile]) -> None:
+        self._db.executemany(
+            "INSERT INTO files (name, topic, first, after, rows, bytes, sha256, days, arrived)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (f.name, f.topic, *one, f.rows, f.bytes, f.sha256, " ".join(f.days), f.arrived)
+                for f in files
+            ],
+        )
+
+    def _count(self, tally: Iterable[tuple[TallyKey, int]]) -> None:
+        self._db.executemany(
+            "INSERT INTO tally VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET events = events + excluded.events",
+            [(*key, units) for key, units in tally],
+        )
 
     def skip(self, to: int) -> None:
         """Go on at `to`, where the log begins: what came before it is gone, which is kept as a
         gap. What was intended before it is given up.
         """
         with self._changing():
-            self._db.execute("INSERT INTO gaps VALUES (?, ?)", (self.position(), to))
             self._db.execute("DELETE FROM intent")
-            self._move(to)
+            self._leave(to)
+
+    def _leave(self, to: int) -> None:
+        """Have what is between the position and `to` be a gap."""
+        at = self.position()
+        self._db.execute("UPDATE gaps SET after = ? WHERE after = ?", (to, at))
+        if not self._db.changes():
+            self._db.execute("INSERT INTO gaps VALUES (?, ?)", (at, to))
+        self._move(to)
+
+    # --- what was lost ----------------------------------------------------------------------
+
+    def doubt(self) -> None:
+        """Be unsure, until `trust`."""
+        with self._changing():
+            self._db.execute("INSERT OR REPLACE INTO unsure VALUES (1)")
+
+    def take_over(
+        self, one: Range, files: Sequence[NewFile], tally: Iterable[tuple[TallyKey, int]]
+    ) -> None:
+        """Take in files of a range that was landed when another database was here, and of which the
+        log has nothing any more. Up to its end all else that there was is a gap.
+        """
+        with self._changing():
+            self._add(one, files)
+            self._count(tally)
+            if one.after > self.position():
+                self._db.execute("DELETE FROM intent")
+                self._leave(one.after)
+
+    def trust(self, ranges: Sequence[Range]) -> None:
+        """Be sure again: bronze has nothing else but what these ranges, to be landed next, make."""
+        with self._changing():
+            self._db.execute("DELETE FROM intent")
+            if ranges:
+                self.intend(ranges)
+            self._db.execute("DELETE FROM unsure")
 
     def _move(self, position: int) -> None:
         self._db.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (position,))
@@ -227,6 +337,12 @@ class Landed:
         with _disk(), transaction(self._db):
             yield
 
+    def _has(self, table: str) -> bool:
+        found = self._db.execute(
+            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
+        )
+        return bool(found.get)
+
     def _one(self, sql: str) -> int:
         return int(self._db.execute(sql).get)
 
@@ -248,5 +364,33 @@ def _file(row: tuple[Any, ...]) -> File:
     return File._make((*row[:-1], row[-1].split()))
 
 
-def _disk() -> AbstractContextManager[None]:
-    return disk_errors("lake/landed.db", "nothing was landed yet; run `shopstream build`")
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file is at a path, whatever it is called elsewhere."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
+def _read_up_to(data_dir: Path) -> int:
+    """The highest id that a published table has read, 0 when there is none."""
+    try:
+        tables = read_current(data_dir).tables.values()
+    except DataDirError:
+        return 0
+    return max((int(now.landed) for now in tables if now.landed.isdecimal()), default=0)
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        with disk_errors("lake/landed.db", "nothing was landed yet; run `shopstream build`"):
+            yield
+    except DataDirError as e:
+        if isinstance(e.__cause__, apsw.CorruptError | apsw.NotADBError):
+            raise DataDirError(
+                f"lake/landed.db is damaged ({e.__cause__}): move it away and run `shopstream"
+                " build`, which makes it anew of bronze/ and the log"
+            ) from e.__cause__
+        raise

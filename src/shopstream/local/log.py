@@ -81,10 +81,11 @@ class SqliteLog:
         self._room_seen_at = 0.0
 
     @classmethod
-    def reader(cls, folder: Path) -> "SqliteLog":
+    def reader(cls, folder: Path, *, shards: int = 1) -> "SqliteLog":
         """The log as any other process may read it; `append` and `trim` are refused."""
         log = cls.__new__(cls)
         log._folder = folder
+        log._shards = shards
         log._lock = None
         log._inflate = zstandard.ZstdDecompressor().decompress
         with _translated():
@@ -169,7 +170,13 @@ class SqliteLog:
             (position,),
         )
         for start, end, watermark_us, size, body in found:
-            part = _decode_parts(body)[shard]
+            parts = _decode_parts(body)
+            if len(parts) != self._shards:
+                raise LogBroken(
+                    f"the log's row at {start} is cut for {len(parts)} shards, the tables for"
+                    f" {self._shards}: restore tables that were made after `shopstream reshard`"
+                )
+            part = parts[shard]
             inflated = self._inflate(part, max_output_size=INFLATED_BYTES_MAX) if part else b""
             entries = _decode_entries(inflated) if part else []
             rows.append(Row(start, end, entries, watermark_us))

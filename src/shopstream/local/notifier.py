@@ -48,18 +48,19 @@ class _Written(msgspec.Struct):
 
 
 class ConsoleNotifier:
-    """`ports.Notifier` that writes one line an alert; at least once."""
+    """`ports.Notifier` that writes one line an alert; at least once.
+
+    The line is the kind and the body, which say all that the subject does.
+    """
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
 
     def deliver(self, alert: Alert) -> None:
         body = " · ".join(line.strip() for line in alert.body.splitlines() if line.strip())
-        told = f"{alert.subject}: {body}" if body and body != alert.subject else alert.subject
+        at = f"{alert.at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         try:
-            self._write(
-                one_line(f"{alert.at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} {alert.kind} {told}")
-            )
+            self._write(one_line(f"{at} {alert.kind} {body or alert.subject}"))
         except (OSError, ValueError) as e:
             raise NotDelivered(f"the console took nothing: {type(e).__name__}") from None
 

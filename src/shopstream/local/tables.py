@@ -168,6 +168,11 @@ class RocksTables:
             raise DataDirError(f"the tables in {folder} can't be opened: {e}") from e
         self._write_options = WriteOptions()
 
+    @staticmethod
+    def are_in(folder: Path) -> bool:
+        """Whether somebody has made tables in this folder."""
+        return (folder / "CURRENT").exists()
+
     @classmethod
     def reader(cls, folder: Path) -> "RocksTables":
         """The tables as any other process may read them while they are written.
@@ -175,7 +180,7 @@ class RocksTables:
         `refresh` catches up with the writer (1 to 4 ms).
         """
         tables = cls.__new__(cls)
-        if not (folder / "CURRENT").exists():
+        if not cls.are_in(folder):
             raise DataDirError(f"there are no tables in {folder} yet; run `shopstream up` first")
         tables._folder = folder
         tables._secondary = _reader_folder(folder.parent / "readers")

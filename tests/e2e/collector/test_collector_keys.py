@@ -1,6 +1,7 @@
 """Who may write and read: keys in every place an SDK puts them, bound to topics, revocable."""
 
 import base64
+import gzip
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -44,7 +45,9 @@ def test_a_write_key_is_taken_from_every_place_that_sdks_use(start_collector: An
     assert collector.post("/v1/batch", {"batch": [{"writeKey": key}]}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/events/clicks", "/v1/track", "/v1/validate/clicks"])
+@pytest.mark.parametrize(
+    "path", ["/v1/events/clicks", "/v1/track", "/v1/batch", "/v1/validate/clicks"]
+)
 def test_no_key_and_a_wrong_key_get_401_and_leave_no_trace(start_collector: Any, path: str) -> None:
     collector = start_collector(add_keys=[{"kind": "write"}])
     for headers in (
@@ -58,7 +61,7 @@ def test_no_key_and_a_wrong_key_get_401_and_leave_no_trace(start_collector: Any,
         basic(collector.secrets[0] + "x"),
         {"Authorization": f"Bearer {collector.secrets[0][:-1]}"},
     ):
-        for body in (CLICK, b"{broken"):
+        for body in (CLICK, b"{broken", b"\x1f\x8bbroken", gzip.compress(b"{broken")):
             answer = collector.post(path, body, headers=headers)
             assert answer.status_code == 401, headers
             assert answer.json()["code"] == "unauthorized"

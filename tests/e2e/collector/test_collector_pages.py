@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from shopstream.collector.docs_page import docs_page
 from shopstream.events import Entry
 from shopstream.heartbeats import write_heartbeat
 from shopstream.schemas import EXAMPLES
@@ -189,6 +190,57 @@ def test_the_docs_page_needs_nothing_from_elsewhere_and_runs_no_script(collector
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     for path in collector.client.get("/openapi.json").json()["paths"]:
         assert path in answer.text
+
+
+def test_the_docs_page_shows_answers_and_what_parameters_can_be(collector: Any) -> None:
+    page = collector.client.get("/docs").text
+    assert "An answer 200 (<a href='#Received'>Received</a>):</p><pre>{\n  &quot;received" in page
+    assert "&quot;rule&quot;: &quot;viewed-three-times&quot;" in page
+    assert "<code>shopstream</code>, <code>segment</code>, <code>ga4</code>, by default" in page
+    assert "integer (1 to 1,000), by default <code>100</code>" in page
+    assert "They are not; <code>reasons</code> says why." in page
+    assert "`" not in page
+
+
+def test_every_link_of_the_docs_page_leads_somewhere_unfolded(collector: Any) -> None:
+    page = collector.client.get("/docs").text
+    unfolded = re.sub("<details>.*?</details>", "", page, flags=re.DOTALL)
+    linked = set(re.findall("href='#([^']+)'", page))
+    assert {"Received", "Offer", "Error", "Click"} <= linked
+    assert linked <= set(re.findall("id='([^']+)'", unfolded))
+
+
+def test_the_docs_page_escapes_what_it_shows() -> None:
+    evil = "<script>`<b>`"
+    text = {"description": evil, "type": evil, "format": evil, "enum": [evil]}
+    schema = {"description": evil, "properties": {evil: text | {"default": evil}}}
+    media = {
+        evil: {
+            "schema": {"$ref": evil},
+            "example": evil,
+            "examples": {evil: {"summary": evil, "value": {evil: evil}}},
+        }
+    }
+    operation = {
+        "tags": [evil],
+        "summary": evil,
+        "description": evil,
+        "parameters": [
+            {"name": evil, "in": evil, "description": evil, "schema": text},
+            {"name": evil, "in": evil, "schema": {"type": evil, "format": evil}},
+        ],
+        "requestBody": {"content": media},
+        "responses": {evil: {"description": evil, "content": media}},
+    }
+    page = docs_page(
+        {
+            "info": {"title": evil, "version": evil, "description": evil},
+            "paths": {evil: {"get": operation}},
+            "components": {"schemas": {evil: schema | {"examples": [evil]}}},
+        }
+    ).decode()
+    assert "<script" not in page
+    assert "<b>" not in page
 
 
 def test_pages_carry_headers_against_misuse(collector: Any) -> None:

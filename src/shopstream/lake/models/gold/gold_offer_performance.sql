@@ -8,43 +8,99 @@ WITH offers AS (
     FROM silver_offers
 ),
 
-lines AS (
+bought_by_click AS (
     SELECT
-        customer_id, product_id, timestamp, source, order_id, line_no, ordinal, amount, currency,
-        counts_as
+        day, user_id, event_id, order_id, product_id, timestamp, quantity, price, currency
+    FROM silver_clicks
+    WHERE event_type = 'purchase'
+),
+
+bought_by_order AS (
+    SELECT
+        day, source, order_id, line_no, ordinal, customer_id, product_id, timestamp, status,
+        counts_as, amount, currency
     FROM silver_order_lines
+    WHERE status IN ('placed', 'paid') OR counts_as = 'sold'
 ),
 
-known_orders AS (
-    SELECT DISTINCT order_id, product_id FROM lines
+-- A shop may send an order and its purchase clicks, also with midnight between them: one purchase.
+clicked AS (
+    SELECT DISTINCT day, user_id, order_id, product_id
+    FROM bought_by_click
+    WHERE order_id IS NOT NULL AND product_id IS NOT NULL
 ),
 
--- A shop may send an order and its purchase clicks; they are one purchase.
+-- Whose orders have a click's order id and product, within a day?
+around AS (
+    SELECT
+        clicked.day, clicked.user_id, clicked.order_id, clicked.product_id,
+        MAX(CASE
+            WHEN lines.customer_id IS NULL OR lines.customer_id = clicked.user_id THEN 1 ELSE 0
+        END) AS own_or_guests,
+        MIN(lines.customer_id) AS customer_id, MAX(lines.customer_id) AS other_customer_id
+    FROM clicked
+    INNER JOIN bought_by_order AS lines
+        ON clicked.order_id = lines.order_id AND clicked.product_id = lines.product_id
+        AND ABS(DATE_DIFF('day', clicked.day, lines.day)) <= 1
+    WHERE lines.status IN ('placed', 'paid')
+    GROUP BY clicked.day, clicked.user_id, clicked.order_id, clicked.product_id
+),
+
+-- Clicks may name a browser where orders name a customer. But ids are used again: somebody else's
+-- order takes a click's place only where it can be no other and the customer didn't click, too.
+ordered AS (
+    SELECT DISTINCT
+        around.day, around.user_id, around.order_id, around.product_id,
+        CASE
+            WHEN around.own_or_guests = 1 THEN around.user_id ELSE around.customer_id
+        END AS buyer
+    FROM around
+    LEFT JOIN clicked AS own
+        ON around.customer_id = own.user_id AND around.order_id = own.order_id
+        AND around.product_id = own.product_id
+        AND ABS(DATE_DIFF('day', around.day, own.day)) <= 1
+    WHERE
+        around.own_or_guests = 1
+        OR (around.customer_id = around.other_customer_id AND own.user_id IS NULL)
+),
+
+-- An order is bought by its customer, and by those whose clicks it takes the place of: offers go to
+-- the name that clicks have.
 purchases AS (
     SELECT
-        customer_id AS user_id, product_id, timestamp, 'order' AS kind, source, order_id AS id,
-        line_no, ordinal, amount, currency
-    FROM lines
+        customer_id AS user_id, product_id, timestamp, 'order' AS kind, source AS whose,
+        order_id AS id, line_no, ordinal, amount, currency
+    FROM bought_by_order
     WHERE counts_as = 'sold' AND customer_id IS NOT NULL
     UNION ALL
     SELECT
-        clicks.user_id, clicks.product_id, clicks.timestamp, 'click' AS kind, '' AS source,
-        clicks.event_id AS id, 0 AS line_no, 0 AS ordinal,
+        ordered.user_id, lines.product_id, lines.timestamp, 'order' AS kind, lines.source AS whose,
+        lines.order_id AS id, lines.line_no, lines.ordinal, lines.amount, lines.currency
+    FROM ordered
+    INNER JOIN bought_by_order AS lines
+        ON ordered.order_id = lines.order_id AND ordered.product_id = lines.product_id
+        AND ABS(DATE_DIFF('day', ordered.day, lines.day)) <= 1
+        AND (lines.customer_id IS NULL OR lines.customer_id = ordered.buyer)
+    WHERE lines.counts_as = 'sold'
+    UNION ALL
+    SELECT
+        clicks.user_id, clicks.product_id, clicks.timestamp, 'click' AS kind,
+        clicks.user_id AS whose, clicks.event_id AS id, 0 AS line_no, 0 AS ordinal,
         CAST(
             CAST(COALESCE(clicks.quantity, 1) AS DECIMAL(19,0)) * clicks.price AS DECIMAL(38,4)
         ) AS amount,
         CASE WHEN clicks.price IS NOT NULL THEN clicks.currency END AS currency
-    FROM silver_clicks AS clicks
-    LEFT JOIN known_orders
-        ON clicks.order_id = known_orders.order_id
-        AND clicks.product_id = known_orders.product_id
-    WHERE clicks.event_type = 'purchase' AND known_orders.order_id IS NULL
+    FROM bought_by_click AS clicks
+    LEFT JOIN ordered
+        ON clicks.day = ordered.day AND clicks.user_id = ordered.user_id
+        AND clicks.order_id = ordered.order_id AND clicks.product_id = ordered.product_id
+    WHERE ordered.buyer IS NULL
 ),
 
 bought AS (
     SELECT
         offers.offer_id, offers.rule, offers.version, offers.arm, offers.user_id,
-        purchases.timestamp, purchases.kind, purchases.source, purchases.id, purchases.line_no,
+        purchases.timestamp, purchases.kind, purchases.whose, purchases.id, purchases.line_no,
         purchases.ordinal, purchases.amount, purchases.currency
     FROM offers
     INNER JOIN purchases
@@ -84,10 +140,10 @@ rules AS (
     GROUP BY rule, version
 ),
 
--- A purchase that several offers of a rule led to is one purchase.
+-- A purchase that several offers of a rule led to is one purchase, also where two names got them.
 sales AS (
     SELECT DISTINCT
-        rule, version, arm, user_id, timestamp, kind, source, id, line_no, ordinal, amount, currency
+        rule, version, arm, timestamp, kind, whose, id, line_no, ordinal, amount, currency
     FROM bought
 ),
 

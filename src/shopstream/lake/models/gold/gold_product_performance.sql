@@ -1,27 +1,59 @@
 -- What happened with each product on each day, from the first look to the money.
--- An order and its purchase clicks may be of two days, with midnight between them.
-WITH known_orders AS (
-    SELECT day, order_id, product_id FROM silver_order_lines
-    UNION
-    SELECT CAST(day - INTERVAL '1' DAY AS DATE) AS day, order_id, product_id FROM silver_order_lines
-    UNION
-    SELECT CAST(day + INTERVAL '1' DAY AS DATE) AS day, order_id, product_id FROM silver_order_lines
+-- A shop may send an order and its purchase clicks, also with midnight between them: one purchase.
+WITH clicked AS (
+    SELECT DISTINCT day, user_id, order_id, product_id
+    FROM silver_clicks
+    WHERE event_type = 'purchase' AND order_id IS NOT NULL AND product_id IS NOT NULL
+),
+
+-- Whose orders have a click's order id and product, within a day?
+around AS (
+    SELECT
+        clicked.day, clicked.user_id, clicked.order_id, clicked.product_id,
+        MAX(CASE
+            WHEN lines.customer_id IS NULL OR lines.customer_id = clicked.user_id THEN 1 ELSE 0
+        END) AS own_or_guests,
+        MIN(lines.customer_id) AS customer_id, MAX(lines.customer_id) AS other_customer_id
+    FROM clicked
+    INNER JOIN silver_order_lines AS lines
+        ON clicked.order_id = lines.order_id AND clicked.product_id = lines.product_id
+        AND ABS(DATE_DIFF('day', clicked.day, lines.day)) <= 1
+    WHERE lines.status IN ('placed', 'paid')
+    GROUP BY clicked.day, clicked.user_id, clicked.order_id, clicked.product_id
+),
+
+-- Clicks may name a browser where orders name a customer. But ids are used again: somebody else's
+-- order takes a click's place only where it can be no other and the customer didn't click, too.
+ordered AS (
+    SELECT DISTINCT
+        around.day, around.user_id, around.order_id, around.product_id,
+        CASE
+            WHEN around.own_or_guests = 1 THEN around.user_id ELSE around.customer_id
+        END AS buyer
+    FROM around
+    LEFT JOIN clicked AS own
+        ON around.customer_id = own.user_id AND around.order_id = own.order_id
+        AND around.product_id = own.product_id
+        AND ABS(DATE_DIFF('day', around.day, own.day)) <= 1
+    WHERE
+        around.own_or_guests = 1
+        OR (around.customer_id = around.other_customer_id AND own.user_id IS NULL)
 ),
 
 clicks AS (
     SELECT
-        clicks.day, clicks.product_id, clicks.user_id,
+        clicks.day, clicks.product_id, COALESCE(ordered.buyer, clicks.user_id) AS user_id,
         CASE WHEN clicks.event_type = 'view' THEN 1 ELSE 0 END AS views,
         CASE WHEN clicks.event_type = 'add_to_cart' THEN 1 ELSE 0 END AS carts,
-        -- A shop may send an order and its purchase clicks; they are one purchase.
         CASE
-            WHEN clicks.event_type = 'purchase' AND known_orders.order_id IS NULL THEN 1 ELSE 0
+            WHEN clicks.event_type = 'purchase' AND ordered.buyer IS NULL THEN 1 ELSE 0
         END AS purchases,
         COALESCE(clicks.quantity, 1) AS units, clicks.price, clicks.currency
     FROM silver_clicks AS clicks
-    LEFT JOIN known_orders
-        ON clicks.day = known_orders.day AND clicks.order_id = known_orders.order_id
-        AND clicks.product_id = known_orders.product_id
+    LEFT JOIN ordered
+        ON clicks.day = ordered.day AND clicks.user_id = ordered.user_id
+        AND clicks.order_id = ordered.order_id AND clicks.product_id = ordered.product_id
+        AND clicks.event_type = 'purchase'
     WHERE clicks.product_id IS NOT NULL
 ),
 
