@@ -21,8 +21,8 @@ from shopstream.events import Alert
 from shopstream.lake.current import read_current
 from shopstream.lake.files import DataFile
 from shopstream.lake.quality import TestFailure, alert_of
-from shopstream.local.datadir import make_folder, sync_folder, take_lock
-from shopstream.local.sqlite import connect, disk_errors, transaction
+from shopstream.local.datadir import make_folder, take_lock
+from shopstream.local.sqlite import connect, disk_errors, open_database, transaction
 
 BUILDS_KEPT = 1_000
 ALERTS_KEPT = 10_000
@@ -76,10 +76,7 @@ class Builds:
         )
         try:
             with _disk():
-                self._db = connect(folder / _FILE_NAME, create=True)
-                self._db.pragma("journal_mode", "wal")
-                self._db.execute(_SCHEMA)
-            sync_folder(folder)
+                self._db = open_database(folder / _FILE_NAME, lambda db: db.execute(_SCHEMA))
             self._end_what_was_shown(data_dir)
         except BaseException:
             self._lock.close()
@@ -92,7 +89,7 @@ class Builds:
         builds._lock = None
         with _disk():
             builds._db = connect(data_dir / "lake" / _FILE_NAME, readonly=True)
-            builds._db.execute("SELECT seq FROM alerts LIMIT 0")  # made last: are all there?
+            builds._db.execute("SELECT seq FROM alerts LIMIT 0")  # is it one?
         return builds
 
     def _end_what_was_shown(self, data_dir: Path) -> None:

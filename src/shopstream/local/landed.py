@@ -21,8 +21,8 @@ import apsw
 from shopstream.domain.landing import NewFile, Range
 from shopstream.errors import DataDirError
 from shopstream.lake.current import read_current
-from shopstream.local.datadir import make_folder, sync_folder, take_lock
-from shopstream.local.sqlite import connect, disk_errors, transaction
+from shopstream.local.datadir import make_folder, take_lock
+from shopstream.local.sqlite import connect, disk_errors, open_database, transaction
 
 _FILE_NAME = "landed.db"
 _SCHEMA = """
@@ -98,31 +98,11 @@ class Landed:
         try:
             with _disk():
                 self._path = folder / _FILE_NAME
-                self._db = connect(self._path, create=True)
-                self._db.pragma("journal_mode", "wal")
-                self._make(data_dir)
+                self._db = open_database(self._path, lambda db: _make(db, data_dir))
                 self._file = _file_at(self._path)
-            sync_folder(folder)
         except BaseException:
             self._lock.close()
             raise
-
-    def _make(self, data_dir: Path) -> None:
-        """Make what is missing. Where another database was lost, or this is an older copy, no file
-        is given an id that one was given before.
-        """
-        lost = any((data_dir / name).exists() for name in _MADE_OF_IT)
-        read = _read_up_to(data_dir)
-        with transaction(self._db):
-            new = not self._has("files")
-            self._db.execute(_SCHEMA)
-            if (new and lost) or read > self.last():
-                # No lander gives a million ids a second.
-                origin = max(time.time_ns() // 1_000, read, self.last())
-                self._db.execute("INSERT OR REPLACE INTO origin VALUES (1, ?)", (origin,))
-                self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'files'")
-                self._db.execute("INSERT INTO sqlite_sequence VALUES ('files', ?)", (origin,))
-                self._db.execute("INSERT OR REPLACE INTO unsure VALUES (1)")
 
     @classmethod
     def reader(cls, data_dir: Path) -> "Landed":
@@ -153,11 +133,11 @@ class Landed:
 
     def last(self) -> int:
         """The newest id, `origin` when nothing was landed; it never falls."""
-        return self._one("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name='files'), 0)")
+        return _last(self._db)
 
     def origin(self) -> int:
         """Ids that are given now are above this one: 0, unless a database was lost here."""
-        if not self._has("origin"):
+        if not _has(self._db, "origin"):
             return 0  # it was made before there was any
         return self._one("SELECT coalesce((SELECT id FROM origin), 0)")
 
@@ -337,12 +317,6 @@ class Landed:
         with _disk(), transaction(self._db):
             yield
 
-    def _has(self, table: str) -> bool:
-        found = self._db.execute(
-            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
-        )
-        return bool(found.get)
-
     def _one(self, sql: str) -> int:
         return int(self._db.execute(sql).get)
 
@@ -371,6 +345,35 @@ def _file_at(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return stat.st_dev, stat.st_ino
+
+
+def _make(db: apsw.Connection, data_dir: Path) -> None:
+    """Make what is missing. Where another database was lost, or this is an older copy, no file is
+    given an id that one was given before.
+    """
+    lost = any((data_dir / name).exists() for name in _MADE_OF_IT)
+    read = _read_up_to(data_dir)
+    new = not _has(db, "files")
+    db.execute(_SCHEMA)
+    if (new and lost) or read > _last(db):
+        # No lander gives a million ids a second.
+        origin = max(time.time_ns() // 1_000, read, _last(db))
+        db.execute("INSERT OR REPLACE INTO origin VALUES (1, ?)", (origin,))
+        db.execute("DELETE FROM sqlite_sequence WHERE name = 'files'")
+        db.execute("INSERT INTO sqlite_sequence VALUES ('files', ?)", (origin,))
+        db.execute("INSERT OR REPLACE INTO unsure VALUES (1)")
+
+
+def _has(db: apsw.Connection, table: str) -> bool:
+    found = db.execute(
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
+    )
+    return bool(found.get)
+
+
+def _last(db: apsw.Connection) -> int:
+    found = db.execute("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name='files'), 0)")
+    return int(found.get)
 
 
 def _read_up_to(data_dir: Path) -> int:

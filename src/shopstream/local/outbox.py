@@ -16,8 +16,8 @@ import msgspec
 
 from shopstream.errors import DataDirError
 from shopstream.events import Alert
-from shopstream.local.datadir import sync_folder, take_lock
-from shopstream.local.sqlite import connect, disk_errors, transaction
+from shopstream.local.datadir import take_lock
+from shopstream.local.sqlite import connect, disk_errors, open_database, transaction
 
 State: TypeAlias = Literal["pending", "delivered", "dead", "historical"]
 STATES: tuple[State, ...] = ("pending", "delivered", "dead", "historical")
@@ -95,10 +95,7 @@ class Outbox:
         )
         try:
             with _disk():
-                self._db = connect(data_dir / _FILE_NAME, create=True)
-                self._db.pragma("journal_mode", "wal")
-                self._db.execute(_SCHEMA)
-            sync_folder(data_dir)
+                self._db = open_database(data_dir / _FILE_NAME, lambda db: db.execute(_SCHEMA))
         except apsw.FullError as e:
             self._lock.close()
             raise DataDirError(f"no room for the outbox in {data_dir}: {e}") from e

@@ -1,12 +1,14 @@
-"""Transactions of SQLite through apsw."""
+"""Databases of SQLite and their transactions, through apsw."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
 
 from shopstream.errors import DataDirError
+from shopstream.local.datadir import sync_folder
 
 
 @contextmanager
@@ -29,13 +31,44 @@ def transaction(db: apsw.Connection) -> Iterator[None]:
         raise
 
 
-def connect(path: Path, *, create: bool = False, readonly: bool = False) -> apsw.Connection:
-    """A database that syncs each commit, and that waits for others that write it."""
+def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
+    """A database that is there: it syncs each commit, and waits for others that write it."""
     flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE
-    db = apsw.Connection(str(path), flags=flags | (apsw.SQLITE_OPEN_CREATE if create else 0))
+    db = apsw.Connection(str(path), flags=flags)
     db.set_busy_timeout(10_000)
     db.pragma("synchronous", "full")
     return db
+
+
+def open_database(path: Path, make: Callable[[apsw.Connection], object]) -> apsw.Connection:
+    """The database as its one writer has it, in WAL mode, every commit synced.
+
+    `make` makes what is missing in it, in one transaction. A new one is made beside its place, so
+    a reader, and who comes after a kill, finds it whole or finds none.
+    """
+    if not os.path.lexists(path):
+        _make_new(path, make)
+    db = connect(path)
+    db.pragma("journal_mode", "wal")
+    with transaction(db):
+        make(db)
+    return db
+
+
+def _make_new(path: Path, make: Callable[[apsw.Connection], object]) -> None:
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.unlink(missing_ok=True)
+    # A journal that a lost database left would be taken for the new one's.
+    for file in (unfinished, path):
+        for suffix in ("-wal", "-shm"):
+            file.with_name(file.name + suffix).unlink(missing_ok=True)
+    apsw.Connection(str(unfinished)).close()
+    with closing(connect(unfinished)) as db:  # which leaves one file
+        db.pragma("journal_mode", "wal")
+        with transaction(db):
+            make(db)
+    unfinished.rename(path)
+    sync_folder(path.parent)
 
 
 @contextmanager
