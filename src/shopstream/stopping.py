@@ -5,8 +5,9 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C: what a shell reports for a command that SIGINT ended."""
@@ -37,6 +38,8 @@ def ended_by_ctrl_c() -> Iterator[None]:
 
     What goes on may take KeyboardInterrupt and end in its own way. Where SIGINT is ignored
     already, as in the background of a shell script, it stays so.
+
+    Python isn't taken down in order then: what native libraries left undone may hang it.
     """
     interrupted = False
 
@@ -50,14 +53,45 @@ def ended_by_ctrl_c() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        leave(INTERRUPTED)
     except RuntimeError as e:
         if not interrupted or "interrupted" not in str(e).lower():
             raise
-        sys.exit(INTERRUPTED)  # DuckDB makes this error of it
+        leave(INTERRUPTED)  # DuckDB makes this error of it
     finally:
         # Python, being taken down, would let it kill the process: work that is done is done.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def killed_by_ctrl_c() -> Iterator[None]:
+    """SIGINT ends the process where it stands, with INTERRUPTED, while the context lasts: for work
+    that may be killed at any point and says nothing of what it had done.
+
+    KeyboardInterrupt that comes up in a native library may be taken for an error of the work, or
+    hang it. Where SIGINT is ignored it stays so.
+    """
+
+    def end(*_: object) -> None:
+        if os.isatty(2):
+            os.write(2, b"\x1b[?25h\n")  # the cursor, which progress hides
+        os._exit(INTERRUPTED)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once, but for what it has said."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def interrupt(_signum: int, frame: FrameType | None) -> None:

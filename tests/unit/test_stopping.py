@@ -45,6 +45,35 @@ def test_ctrl_c_elsewhere_can_be_told_of_before_the_end(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "halfway\n", "")
 
 
+def test_ctrl_c_ends_what_may_be_killed_wherever_it_stands(tmp_path: Path) -> None:
+    script = (
+        "from shopstream.stopping import killed_by_ctrl_c\n"
+        f"with killed_by_ctrl_c():\n    try:\n        {CTRL_C}"
+        "    except BaseException:\n        print('taken for something else')\n"
+    )
+    done = ended(tmp_path, script)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_what_may_be_killed_is_no_more_once_it_is_done(tmp_path: Path) -> None:
+    script = (
+        "from shopstream.stopping import killed_by_ctrl_c\n"
+        "with killed_by_ctrl_c():\n    pass\n"
+        f"try:\n    {CTRL_C}except KeyboardInterrupt:\n    print('told')\n"
+    )
+    done = ended(tmp_path, script)
+    assert (done.returncode, done.stdout) == (0, "told\n")
+
+
+def test_a_thread_that_goes_on_does_not_keep_a_process_that_ctrl_c_ended(tmp_path: Path) -> None:
+    script = (
+        "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
+        f"print('said')\n{CTRL_C}"
+    )
+    done = ended(tmp_path, script)
+    assert (done.returncode, done.stdout) == (130, "said\n")
+
+
 def test_ctrl_c_when_the_work_is_done_does_not_make_it_undone(tmp_path: Path) -> None:
     script = "import atexit, os, signal\natexit.register(os.kill, os.getpid(), signal.SIGINT)"
     done = ended(tmp_path, script)

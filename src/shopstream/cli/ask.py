@@ -4,10 +4,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 import typer
 
@@ -18,7 +18,7 @@ from shopstream.cli.printing import say, settings_of, show
 from shopstream.cli.tables import answer_table, as_rows, known_table_rows
 from shopstream.domain.plurals import counted
 from shopstream.errors import ConfigError
-from shopstream.stopping import INTERRUPTED, interrupt
+from shopstream.stopping import INTERRUPTED, interrupt, leave
 
 if TYPE_CHECKING:
     from shopstream.ask.box import Box
@@ -289,18 +289,12 @@ def _ending(*, prompting: bool = False) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         say("cancelled")
-        _leave(INTERRUPTED)
+        leave(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Stuck as e:
         say(f"error: {e}")
-        _leave(2)
-
-
-def _leave(code: int) -> NoReturn:
-    with suppress(OSError):
-        sys.stdout.flush()
-    os._exit(code)
+        leave(2)
 
 
 def _tell_what_waits(settings: "Settings") -> None:

@@ -12,6 +12,7 @@ from shopstream.cli.options import DataDir, EngineName, Format, SupervisedBy, Un
 from shopstream.cli.printing import logged, say, show
 from shopstream.domain.plurals import counted
 from shopstream.leash import end_with
+from shopstream.stopping import killed_by_ctrl_c
 
 if TYPE_CHECKING:
     from shopstream.lake.plan import Step, Wanted
@@ -92,7 +93,7 @@ def build(
             )
         show(report.steps, format, columns=("table", "mode", "days", "files", "why"))
         return
-    with _progress() as progress:
+    with killed_by_ctrl_c(), _progress() as progress:
         progress("landing")
         land(settings)
         report = build_tables(

@@ -7,6 +7,7 @@ import typer
 from shopstream.cli.app import lake_app
 from shopstream.cli.options import DataDir
 from shopstream.cli.printing import say, settings_of
+from shopstream.stopping import killed_by_ctrl_c
 
 
 @lake_app.command("maintain")
@@ -25,7 +26,8 @@ def lake_maintain(data_dir: DataDir = None) -> None:
     from shopstream.lake.maintain import LOCK_WAIT_S, maintain
 
     found = settings_of(data_dir)
-    with open_engine(found, create=False).write_builds(LOCK_WAIT_S) as builds:
+    engine = open_engine(found, create=False)
+    with killed_by_ctrl_c(), engine.write_builds(LOCK_WAIT_S) as builds:
         report = maintain(found, builds)
     say(str(report))
     damaged = [file for table in report.tables.values() for file in table.damaged]
@@ -60,7 +62,9 @@ def lake_rebuild(
     def tell(step: Step, n: int, count: int) -> None:
         say(f"{n} of {count}: {step.table}")
 
-    done = rebuild(settings_of(data_dir), table, anyway=anyway, on_step=tell)
+    found = settings_of(data_dir)
+    with killed_by_ctrl_c():
+        done = rebuild(found, table, anyway=anyway, on_step=tell)
     for name in done.isolated:
         say(f"put aside: lake/{name}")
     for built in done.build.tables:
@@ -84,7 +88,9 @@ def lake_reland(data_dir: DataDir = None) -> None:
     """
     from shopstream.lake.reland import reland
 
-    done = reland(settings_of(data_dir))
+    found = settings_of(data_dir)
+    with killed_by_ctrl_c():
+        done = reland(found)
     for name in done.restored:
         say(f"made anew: {name}")
     for name, why in done.lost.items():

@@ -29,6 +29,7 @@ from shopstream.cli.tables import (
 from shopstream.errors import ConfigError
 from shopstream.leash import end_with
 from shopstream.settings import SHARDS_MAX
+from shopstream.stopping import killed_by_ctrl_c
 
 if TYPE_CHECKING:
     from shopstream.settings import Settings
@@ -226,7 +227,8 @@ def check(
 
     if since is not None:
         raise ConfigError("--since is for AWS; on this machine all is compared")
-    report = check_ledger(settings)
+    with killed_by_ctrl_c():
+        report = check_ledger(settings)
     show(report, format, check_rows)
     for difference in report.differences:
         say(f"difference: {difference}")
