@@ -97,3 +97,22 @@ def test_one_who_may_only_read_reads_too(tmp_path: Path, monkeypatch: pytest.Mon
     reader.close()
     writer.close()
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["shop", "clockshop", "While lock file"])
+def test_damaged_tables_are_not_called_another_process(tmp_path: Path, folder: str) -> None:
+    place = tmp_path / folder
+    tables = RocksTables(place)
+    put(tables, ("offers", "u1", "a", b"1"))
+    with pytest.raises(Busy, match="another process writes the tables"):
+        RocksTables(place)
+    tables.close()  # which writes a file of them
+    for file in place.glob("*.sst"):
+        file.write_bytes(bytes(b ^ 0xFF for b in file.read_bytes()[:-53]) + file.read_bytes()[-53:])
+    with pytest.raises(DataDirError, match="can't be opened: .*block checksum") as refused:
+        RocksTables(place)
+    assert not isinstance(refused.value, Busy)
+    (place / "CURRENT").write_text("MANIFEST-999999\n")
+    with pytest.raises(DataDirError, match="can't be opened: .*No such file") as refused:
+        RocksTables(place)
+    assert not isinstance(refused.value, Busy)

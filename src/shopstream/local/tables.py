@@ -35,6 +35,8 @@ from shopstream.ports import Batch
 
 MIB = 1024 * 1024
 _CONFIG = "rocksdict-config.json"
+_HELD = ("IO error: While lock file: ", "IO error: lock hold by current process")
+"""How RocksDB begins to say that another process, or this one, has the tables open."""
 
 # Never reuse a code: it is part of every stored key.
 _CODES: dict[str, bytes] = {
@@ -163,7 +165,7 @@ class RocksTables:
         try:
             self._db = Rdict(str(folder), _options())
         except Exception as e:
-            if "lock" in str(e).lower():
+            if str(e).startswith(_HELD):
                 raise Busy(f"another process writes the tables in {folder}") from None
             raise DataDirError(f"the tables in {folder} can't be opened: {e}") from e
         self._write_options = WriteOptions()
