@@ -138,7 +138,7 @@ _COUNTS = (
 
 def standing(engine: Engine) -> Standing:
     """How all stages stand, from their heartbeats; what was received is read from the log, in
-    about 0.2 ms. Raises LogBroken or apsw.Error when that can't be read.
+    about 0.2 ms. Raises LogBroken when that can't be read.
     """
     log = engine.read_log()
     try:

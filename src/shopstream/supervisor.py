@@ -15,8 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import apsw
-
 from shopstream.collector.access import ensure_guarded
 from shopstream.doctor import refused
 from shopstream.domain.receivers import read_receivers
@@ -169,7 +167,7 @@ def _wait_for_another(run_dir: Path) -> None:
 def _show(engine: Engine, show: Callable[[Standing], None]) -> None:
     try:
         now = standing(engine)
-    except (ShopstreamError, apsw.Error):
+    except ShopstreamError:
         return  # the stages say what is the matter with the disk; a line must not end them
     show(now)
 

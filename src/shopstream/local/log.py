@@ -8,7 +8,7 @@ See docs/decisions/0001-log-rows-are-group-commits.md for the measurements.
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -164,21 +164,19 @@ class SqliteLog:
     def read(self, position: int, *, shard: int = 0, events_max: int = 10_000) -> list[Row]:
         rows: list[Row] = []
         events = size_read = 0
-        found = self._db.execute(
+        found = self._select(
             "SELECT position, next, watermark_us, size, body FROM rows"
             " WHERE position >= ? ORDER BY position",
-            (position,),
+            position,
         )
         for start, end, watermark_us, size, body in found:
-            parts = _decode_parts(body)
+            parts = _parts(start, body)
             if len(parts) != self._shards:
                 raise LogBroken(
                     f"the log's row at {start} is cut for {len(parts)} shards, the tables for"
                     f" {self._shards}: restore tables that were made after `shopstream reshard`"
                 )
-            part = parts[shard]
-            inflated = self._inflate(part, max_output_size=INFLATED_BYTES_MAX) if part else b""
-            entries = _decode_entries(inflated) if part else []
+            entries = self._entries(start, parts[shard])
             rows.append(Row(start, end, entries, watermark_us))
             events += sum(len(e.events) for e in entries)
             size_read += size
@@ -193,10 +191,11 @@ class SqliteLog:
         """
         while first < after:
             size_read = 0
-            found = self._db.execute(
+            found = self._select(
                 "SELECT position, next, watermark_us, size, body FROM rows"
                 " WHERE position >= ? AND position < ? ORDER BY position",
-                (first, after),
+                first,
+                after,
             )
             rows = []
             for start, end, watermark_us, size, body in found:
@@ -208,23 +207,24 @@ class SqliteLog:
             if not rows or rows[0][0] != first:
                 raise LogBroken(f"the log lacks its row at {first}")
             for start, end, watermark_us, body in rows:
-                yield Row(start, end, self._entries(body), watermark_us)
+                entries = [e for part in _parts(start, body) for e in self._entries(start, part)]
+                yield Row(start, end, entries, watermark_us)
             first = rows[-1][1]
 
-    def _entries(self, body: bytes) -> list[Entry]:
-        entries: list[Entry] = []
-        for part in _decode_parts(body):
-            if part:
-                inflated = self._inflate(part, max_output_size=INFLATED_BYTES_MAX)
-                entries += _decode_entries(inflated)
-        return entries
+    def _entries(self, start: int, part: bytes) -> list[Entry]:
+        """Those of one shard, of the row at `start`."""
+        if not part:
+            return []
+        with _of_row(start):
+            return _decode_entries(self._inflate(part, max_output_size=INFLATED_BYTES_MAX))
 
     def extents(self, position: int, rows_max: int) -> list[Extent]:
         """Where rows from `position` on are, without what is in them."""
-        found = self._db.execute(
+        found = self._select(
             "SELECT position, next, appended_us, size FROM rows WHERE position >= ?"
             " ORDER BY position LIMIT ?",
-            (position, rows_max),
+            position,
+            rows_max,
         )
         return [Extent(*row) for row in found]
 
@@ -265,7 +265,7 @@ class SqliteLog:
         return self._one("SELECT coalesce((SELECT done FROM progress WHERE source = ?), 0)", source)
 
     def received(self) -> dict[tuple[str, str], int]:
-        found = self._db.execute("SELECT topic, source, units FROM received")
+        found = self._select("SELECT topic, source, units FROM received")
         return {(str(topic), str(source)): int(units) for topic, source, units in found}
 
     @property
@@ -293,7 +293,14 @@ class SqliteLog:
             self._lock = None
 
     def _one(self, sql: str, *values: Any) -> int:
-        return int(self._db.execute(sql, values).get)
+        ((value,),) = self._select(sql, *values)
+        return int(value)
+
+    def _select(self, sql: str, *values: Any) -> Generator[tuple[Any, ...], None, None]:
+        try:
+            yield from self._db.execute(sql, values)
+        except apsw.Error as e:
+            raise LogBroken(f"the log can't be read: {e}") from e
 
 
 def _create(folder: Path) -> apsw.Connection:
@@ -324,6 +331,21 @@ def _connect_reader(folder: Path) -> apsw.Connection:
 def _is_whole(db: apsw.Connection) -> bool:
     """Whether the last of the tables has been made."""
     return bool(db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'progress'").get)
+
+
+def _parts(start: int, body: bytes) -> list[bytes]:
+    """Each shard's, of the row at `start`."""
+    with _of_row(start):
+        return _decode_parts(body)
+
+
+@contextmanager
+def _of_row(start: int) -> Iterator[None]:
+    """SQLite doesn't see that bytes of a row aren't those that were written."""
+    try:
+        yield
+    except (msgspec.DecodeError, zstandard.ZstdError) as e:
+        raise LogBroken(f"the log's row at {start} is damaged: {e}") from e
 
 
 @contextmanager
