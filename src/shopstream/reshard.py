@@ -110,6 +110,8 @@ def _cut(engine: Engine, shards: int, end: int, on_progress: OnProgress) -> int:
         for shard in range(shards, engine.shards):
             _ensure_taken(old[shard], shard, outbox.cursor(shard).sk)
         _ensure_room(engine)
+        # A new shard may get the number of one that ended, whose feed is no more.
+        outbox.forget_cursors(engine.shards)
         wanted = engine.prepare(shards)
         try:
             moved = _fill(wanted, old, on_progress)

@@ -60,6 +60,16 @@ def test_cursors_are_kept_by_shard_together_with_what_was_taken(tmp_path: Path) 
     again.close()
 
 
+def test_of_shards_that_are_no_more_the_cursors_are_forgotten(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    for shard in (-1, 0, 1, 2, 5):
+        outbox.move(shard, Cursor(f"{shard:020d}", "alert"))
+    outbox.forget_cursors(2)
+    kept = [shard for shard in range(-1, 9) if outbox.cursor(shard) != Cursor()]
+    assert kept == [-1, 0, 1], "the builder's is one of those that stay"
+    outbox.close()
+
+
 def test_alerts_about_history_are_recorded_and_never_due(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path)
     outbox.take(0, [alert(1, historical=True), alert(2)], ["a"], NOW)

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,22 @@ from typing import Any
 import pytest
 from tests.flows.pipeline import Pipeline, click, entry, order
 
+from shopstream.domain.partition import shard_of_key
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import Busy, DataDirError
 from shopstream.feed import open_feed
 from shopstream.ledger import check
 from shopstream.local import datadir
 from shopstream.local.tables import RocksTables
+from shopstream.notify import list_alerts, run_notifier
 from shopstream.ports import Tables
+from shopstream.processor import run_processor
 from shopstream.reshard import change_shards
 from shopstream.settings import Settings
 
 USERS = [f"u{n}" for n in range(12)]
+OF_SHARD_1 = next(user_id for user_id in USERS if shard_of_key(user_id, 2) == 1)
+"""When there are two."""
 
 
 @pytest.fixture
@@ -202,6 +207,30 @@ def test_no_folder_but_one_of_tables_is_taken_for_one(
     with pytest.raises(DataDirError, match=r"meta\.json can't be read: .* is no folder of tables"):
         reshard(settings, 1)
     assert folders(settings) == ["tables"]
+
+
+def test_a_shard_that_comes_again_delivers_its_alerts(settings: Settings) -> None:
+    """Its number had a feed once, of which the outbox knows where it was: that feed is no more."""
+    told = Settings(data_dir=settings.data_dir, notify=["file://alerts.ndjson"])
+
+    def buy(order_id: str) -> None:
+        with closing(open_engine(settings).write_log()) as log:
+            # Long after the fact: as old as only history is.
+            late = order(order_id, 5_000, customer_id=OF_SHARD_1, minutes=-60 * 24 * 60)
+            log.append([entry(late, topic="orders", received_us=time.time_ns() // 1_000)])
+        for shard in range(open_engine(settings).shards):
+            run_processor(settings, shard, until_idle=True)
+        run_notifier(told, until_idle=True)
+
+    buy("before")
+    for shards in (1, 2):
+        reshard(settings, shards)
+    buy("after")
+    alerts = list_alerts(settings, None, limit=9)
+    assert sorted((a.subject, a.state) for a in alerts) == [
+        ("Order after of 5000 EUR", "delivered"),
+        ("Order before of 5000 EUR", "delivered"),
+    ]
 
 
 @contextmanager

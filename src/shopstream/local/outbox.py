@@ -156,6 +156,13 @@ class Outbox:
         with _disk(), transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", (shard, *cursor))
 
+    def forget_cursors(self, shard: int) -> None:
+        """Forget the cursors of shards from this number on, which are no more: whoever has their
+        numbers next has a feed of its own. Raises DataDirError also when the disk is full.
+        """
+        with _disk(full=True):
+            self._db.execute("DELETE FROM cursors WHERE shard >= ?", (shard,))
+
     def due(self, receiver: str, now_us: int, *, rows_max: int, wait_us_max: int) -> list[Due]:
         """Rows of `receiver` whose time has come, longest due first.
 
@@ -257,5 +264,5 @@ def retry_dead(data_dir: Path, now_us: int) -> int:
     return found
 
 
-def _disk() -> AbstractContextManager[None]:
-    return disk_errors("outbox.db", "has the notifier ever run?", full=False)
+def _disk(*, full: bool = False) -> AbstractContextManager[None]:
+    return disk_errors("outbox.db", "has the notifier ever run?", full=full)
