@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from shopstream.errors import ConfigError, Resharded
+from shopstream.errors import ConfigError, DataDirError, Resharded
 from shopstream.local.datadir import (
     DataDir,
     forget_other_tables,
@@ -101,6 +101,15 @@ class Engine:
         from shopstream.local.tables import RocksTables
 
         return RocksTables.reader(self.dir.tables(shard))
+
+    def find_tables(self, shard: int) -> RocksTables | None:
+        """The same, or None where no processor ever ran."""
+        try:
+            return self.read_tables(shard)
+        except DataDirError:
+            if self.dir.tables(shard).exists():
+                raise
+            return None
 
     def prepare(self, shards: int) -> Engine:
         """This engine as it will be after `switch`: with other tables, which `make_tables` makes

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from shopstream.domain.validation import units_of
 from shopstream.engine import Engine, open_engine
-from shopstream.errors import DataDirError, ShopstreamError
+from shopstream.errors import ShopstreamError
 from shopstream.events import Order
 from shopstream.flows.checkpoint import Checkpoint, read_checkpoint
 from shopstream.flows.history import lines_of
@@ -110,7 +110,7 @@ def _check(engine: Engine) -> CheckReport:
     checkpoints = []
     archived_to = []
     for shard in range(engine.shards):
-        tables = _tables(engine, shard)
+        tables = engine.find_tables(shard)
         if tables is None:
             checkpoints.append(Checkpoint())
             continue
@@ -146,15 +146,6 @@ def _check(engine: Engine) -> CheckReport:
         lake=lake,
         differences=differences,
     )
-
-
-def _tables(engine: Engine, shard: int) -> Tables | None:
-    try:
-        return engine.read_tables(shard)
-    except DataDirError:
-        if engine.dir.tables(shard).exists():
-            raise
-        return None
 
 
 def _count_waiting(

@@ -6,6 +6,7 @@ rejection, in one transaction of the log. So replaying twice is as good as once.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from heapq import nlargest
@@ -148,15 +149,17 @@ def _records(
 def _read_records(
     engine: Engine, where: Mapping[str, str], read: _Read
 ) -> Iterator[QuarantineRecord]:
-    for shard in range(engine.shards):
-        try:
-            tables: Tables = engine.read_tables(shard)
-        except DataDirError:
-            continue
-        try:
-            yield from read(tables, where)
-        finally:
-            tables.close()
+    """Raises Resharded when these are not all, or may have other ids by now."""
+    try:
+        for shard in range(engine.shards):
+            engine.ensure_current()  # also after a replay has opened its feed
+            if (tables := engine.find_tables(shard)) is not None:
+                with closing(tables):
+                    yield from read(tables, where)
+    except (DataDirError, OSError):
+        engine.ensure_current()
+        raise
+    engine.ensure_current()
 
 
 def _shown_time(us: int) -> str:

@@ -15,22 +15,24 @@ from typing import Any
 import pytest
 from tests.flows.pipeline import Pipeline, click, entry, order
 
+from shopstream import quarantine
 from shopstream.domain.partition import shard_of_key
 from shopstream.engine import Engine, open_engine
-from shopstream.errors import Busy, DataDirError
-from shopstream.feed import open_feed
+from shopstream.errors import Busy, DataDirError, Resharded
+from shopstream.feed import Feed, open_feed
 from shopstream.ledger import check
 from shopstream.local import datadir
 from shopstream.local.tables import RocksTables
 from shopstream.notify import list_alerts, run_notifier
-from shopstream.ports import Tables
 from shopstream.processor import run_processor
+from shopstream.quarantine import replay, summary
 from shopstream.reshard import change_shards
 from shopstream.settings import Settings
 
 USERS = [f"u{n}" for n in range(12)]
 OF_SHARD_1 = next(user_id for user_id in USERS if shard_of_key(user_id, 2) == 1)
 """When there are two."""
+BAD = [click(user_id, event_type="nonsense") for user_id in USERS]
 
 
 @pytest.fixture
@@ -44,6 +46,14 @@ def settings(tmp_path: Path) -> Settings:
 
 def reshard(settings: Settings, shards: int) -> int:
     return change_shards(settings, shards, lambda _: None).items
+
+
+def give(settings: Settings, *events: dict[str, Any], topic: str = "clicks") -> None:
+    engine = open_engine(settings)
+    with closing(engine.write_log()) as log:
+        log.append([entry(*events, topic=topic, received_us=time.time_ns() // 1_000)])
+    for shard in range(engine.shards):
+        run_processor(settings, shard, until_idle=True)
 
 
 def folders(settings: Settings) -> list[str]:
@@ -157,22 +167,76 @@ def test_readers_that_come_and_go_are_in_nobodys_way(settings: Settings) -> None
     assert len(folders(settings)) == 1
 
 
-def test_a_check_that_began_before_the_switch_begins_again(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def reshard_before_reading(
+    shard: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> list[int]:
+    """Change the shards once, when a reader is about to open the tables of `shard`; what is
+    returned isn't empty any more when it has happened.
+    """
     read_tables = Engine.read_tables
     changed: list[int] = []
 
-    def read_later(engine: Engine, shard: int) -> Tables:
-        if shard == 1 and not changed:
-            changed.append(reshard(settings, 3))
-        return read_tables(engine, shard)
+    def read_later(engine: Engine, found: int) -> RocksTables:
+        if found == shard and not changed:
+            changed.append(0)
+            reshard(settings, 3)
+        return read_tables(engine, found)
 
     monkeypatch.setattr(Engine, "read_tables", read_later)
+    return changed
+
+
+def test_a_check_that_began_before_the_switch_begins_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = reshard_before_reading(1, settings, monkeypatch)
     report = check(settings)
     assert changed
     assert report.differences == []
     assert report.topics["clicks"].accepted == len(USERS)
+
+
+@pytest.mark.parametrize("shard", [0, 1])
+def test_a_quarantine_of_which_only_a_part_was_seen_is_not_shown(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, shard: int
+) -> None:
+    give(settings, *BAD)
+    changed = reshard_before_reading(shard, settings, monkeypatch)
+    with pytest.raises(Resharded, match="start again"):
+        summary(settings)
+    assert changed
+    assert [counts.events for counts in summary(settings)] == [len(BAD)]
+
+
+def test_rejections_of_before_are_not_replayed_into_a_log_of_after(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their ids may be others by now: the mark that they were replayed would find none of them."""
+    give(settings, *BAD)
+
+    def open_later(settings: Settings) -> Feed:
+        reshard(settings, 1)
+        return open_feed(settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(quarantine, "open_feed", open_later)
+        with pytest.raises(Resharded, match="start again"):
+            replay(settings, {}, {"event_type": "view"})
+    report = replay(settings, {}, {"event_type": "view"})
+    assert (report.replayed, report.already_resolved) == (len(BAD), 0)
+    assert [counts.resolved for counts in summary(settings)] == [len(BAD)]
+
+
+def test_a_shard_that_cannot_be_read_is_not_left_out_of_the_quarantine(
+    settings: Settings, tmp_path: Path
+) -> None:
+    give(settings, *BAD)
+    (settings.data_dir / "tables" / "1" / "CURRENT").write_text("?")
+    with pytest.raises(DataDirError, match="tables/1 can't be read"):
+        summary(settings)
+    never_ran = Settings(data_dir=tmp_path / "new", shards=2)
+    open_engine(never_ran)
+    assert summary(never_ran) == []
 
 
 def test_a_disk_that_fails_is_told_of_as_the_data_directorys_trouble(settings: Settings) -> None:
@@ -214,12 +278,9 @@ def test_a_shard_that_comes_again_delivers_its_alerts(settings: Settings) -> Non
     told = Settings(data_dir=settings.data_dir, notify=["file://alerts.ndjson"])
 
     def buy(order_id: str) -> None:
-        with closing(open_engine(settings).write_log()) as log:
-            # Long after the fact: as old as only history is.
-            late = order(order_id, 5_000, customer_id=OF_SHARD_1, minutes=-60 * 24 * 60)
-            log.append([entry(late, topic="orders", received_us=time.time_ns() // 1_000)])
-        for shard in range(open_engine(settings).shards):
-            run_processor(settings, shard, until_idle=True)
+        # Long after the fact: as old as only history is.
+        late = order(order_id, 5_000, customer_id=OF_SHARD_1, minutes=-60 * 24 * 60)
+        give(settings, late, topic="orders")
         run_notifier(told, until_idle=True)
 
     buy("before")
