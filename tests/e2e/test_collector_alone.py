@@ -33,9 +33,7 @@ def test_what_is_loaded_is_processed(
     event = {"event_type": "view", "timestamp": "2025-11-21T10:00:00Z"}
     clicks = shop.ndjson("c.ndjson", *(event | {"user_id": f"u{n}"} for n in range(20)))
     with collecting(shop):
-        began = time.monotonic()
         shop.load(clicks, "clicks")
-        assert time.monotonic() - began < 50
         assert shop.counts("clicks") == {"received": 20, "accepted": 20}
         sent = ("simulate", "clicks", "--count", "30", "--seed", "1")
         shop.run(*sent)

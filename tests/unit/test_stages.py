@@ -1,10 +1,8 @@
 """What was appended is processed here where nobody does, and others are waited for who may."""
 
-import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -48,30 +46,36 @@ def test_processors_that_are_slow_to_start_are_waited_for(
     assert {beats[f"processor-{n}"]["position"] for n in range(engine.shards)} == {20}
 
 
-SETTLING = """
+INTERRUPTED = """
+import os
+import signal
 import sys
 from pathlib import Path
 from shopstream import stages
+from shopstream.flows.processor import Processor
 from shopstream.settings import Settings
 from shopstream.stopping import ended_by_ctrl_c
 
+process = Processor.process
+
+def process_and_be_interrupted(*batch):
+    process(*batch)
+    os.kill(os.getpid(), signal.SIGINT)
+
+Processor.process = process_and_be_interrupted
 stages.ALONE_S = 0.2
 with ended_by_ctrl_c():
     settings = Settings(data_dir=Path(sys.argv[1]), batch_events=1)
     stages.settle(settings, direct=bool(sys.argv[2:]))
 """
+"""Ctrl-C comes within the first batch."""
 
 
 @pytest.mark.parametrize("options", [[], ["direct"]])
 def test_ctrl_c_is_not_taken_for_the_end_of_the_work(tmp_path: Path, options: list[str]) -> None:
     engine = open_engine(Settings(data_dir=tmp_path / "data"))
-    for _ in range(30):
-        append(engine, 1_000)
-    command = [sys.executable, "-c", SETTLING, str(engine.dir.root), *options]
-    process = subprocess.Popen(command, start_new_session=True)
-    while not read_heartbeats(engine.dir.run):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
-    assert read_heartbeats(engine.dir.run)["processor-0"]["position"] < 30_000
+    append(engine, 20)
+    append(engine, 10)
+    command = [sys.executable, "-c", INTERRUPTED, str(engine.dir.root), *options]
+    assert subprocess.run(command, timeout=120, check=False).returncode == 130
+    assert read_heartbeats(engine.dir.run)["processor-0"]["position"] == 20
