@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -348,6 +349,19 @@ def test_a_ledger_that_was_wrong_is_told_of_and_stays_as_wrong(open_pipeline: Op
     assert sum(listed) == 7, "six customers' and a guest's: as the ledger has it"
     for tables in new:
         tables.close()
+
+
+def test_of_large_items_few_wait_in_memory(open_pipeline: Opener) -> None:
+    """A rejection may be as large as a request: what is written together is bounded in bytes."""
+    pipeline = open_pipeline()
+    for _ in range(8):
+        pipeline.give(b"{" + b"x" * 900_000)
+    wanted = pipeline.engine.prepare(1)
+    with closing(wanted.make_tables(0)) as new:
+        told: list[int] = []
+        reshard(pipeline.tables, [new], told.append)
+        assert len(list(new.scan("quarantine"))) == 8
+    assert told[:8] == [1, 2, 3, 4, 5, 6, 7, 8], "each was written before the next"
 
 
 def test_a_shard_that_has_not_processed_all_is_not_cut(open_pipeline: Opener) -> None:

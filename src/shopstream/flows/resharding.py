@@ -30,8 +30,8 @@ from shopstream.flows.work import (
 )
 from shopstream.ports import Batch, Tables
 
-ITEMS_MAX = 2_000
-"""Written together."""
+BATCH_BYTES = 1024 * 1024
+"""Written together: of each shard so much waits in memory, and an item that may be larger."""
 
 _encode = msgspec.json.Encoder().encode
 _decode_record = msgspec.json.Decoder(QuarantineRecord).decode
@@ -244,8 +244,8 @@ class _Cut:
     def _put(self, target: int, table: str, pk: str, sk: str, item: bytes) -> None:
         self._batches[target].put(table, pk, sk, item)
         self._count += 1
-        self._waiting[target] += 1
-        if self._waiting[target] == ITEMS_MAX:
+        self._waiting[target] += len(pk) + len(sk) + len(item)
+        if self._waiting[target] >= BATCH_BYTES:
             self._write(target)
             self._on_moved(self._count)
 
