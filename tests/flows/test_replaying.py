@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.flows.pipeline import order
+from tests.flows.pipeline import Pipeline, order
 
 from shopstream.domain.failures import Limits
 from shopstream.events import Failure, Rejection
@@ -69,3 +69,20 @@ def test_an_order_that_was_rejected_whole_is_judged_by_line_once_it_is_mended() 
     assert dry_run(event, "shopstream", "orders", "quarantine_line").rejected_again == 1
     mended = dry_run(event, "shopstream", "orders", "quarantine_line", payload="{}")
     assert mended.rejected_again == 100
+
+
+def test_large_rejections_are_appended_a_few_at_a_time(pipeline: Pipeline) -> None:
+    orders = [order(f"o{n}", 10, amount=11, payload="x" * 1_000_000) for n in range(20)]
+    for one in orders:
+        pipeline.give(one, topic="orders")
+    found = pipeline.rejections()
+    start = pipeline.log.end()
+    report = replay_all(
+        found, {"amount": "10"}, pipeline.log, now_us=lambda: NOW_US, limits=Limits()
+    )
+    rows = pipeline.log.extents(start, 100)
+    assert (report.replayed, len(found)) == (20, 20)
+    assert [row.size // 1_000_000 for row in rows] == [9, 9, 2]
+    pipeline.process_all()
+    assert pipeline.counts("orders", "replay") == {"accepted": 20}
+    assert pipeline.check().balanced

@@ -23,7 +23,8 @@ WHERE = ("topic", "reason", "source", "origin", "field", "id")
 """What rejections can be asked for by."""
 
 BATCH_ENTRIES = 500
-"""Appended at once."""
+BATCH_BYTES_MAX = 8 * 1024 * 1024
+"""Appended at once: so many, or as few as come to so many bytes."""
 
 EXAMPLES_MAX = 3
 EXAMPLE_CHARS_MAX = 2_000
@@ -75,6 +76,7 @@ def replay_all(
     report = ReplayReport(0, 0, 0, 0, log is None, [], rejected_again=0 if log is None else None)
     batch: list[Entry] = []
     progress: dict[str, int] = {}
+    size = 0
     for record in records:
         if not in_time():
             report.finished = False
@@ -88,9 +90,10 @@ def replay_all(
         else:
             batch += entries
             progress[f"replay:{record.id}"] = 1
-            if len(batch) >= BATCH_ENTRIES:
+            size += len(raw) + len(record.context)
+            if len(batch) >= BATCH_ENTRIES or size >= BATCH_BYTES_MAX:
                 log.append(batch, progress=progress)
-                batch, progress = [], {}
+                batch, progress, size = [], {}, 0
     if batch and log is not None:
         log.append(batch, progress=progress)
     return report
