@@ -24,7 +24,7 @@ from shopstream.domain.orders import fit, invalid_order, large_order, purchases
 from shopstream.domain.validation import ReadLines, read_event, read_lines
 from shopstream.events import Entry, Failure, Order, OrderLine, Rejection
 from shopstream.flows.clicks import Clicks
-from shopstream.flows.places import beside
+from shopstream.flows.places import SIDE_BY_SIDE, own_place
 from shopstream.flows.work import ACCEPTED, DUPLICATE, STORED, FlowConfig, Work
 from shopstream.ports import Lake, Tables
 
@@ -104,6 +104,9 @@ class Orders:
         self._clicks = clicks
         self._config = config
         self._pending: dict[tuple[str, str], Order] = {}
+        # Only what changes the number of shards puts orders beside others: most shards have none,
+        # and a new order costs them one read.
+        self._side_by_side = tables.get("state", SIDE_BY_SIDE) is not None
 
     def take(self, entry: Entry, work: Work) -> None:
         for n, raw in enumerate(entry.events):
@@ -203,15 +206,20 @@ class Orders:
         """What is there with this id, source and status, and where it is. Since shards were made
         one, it may be of several customers: then this one's, or else the first.
         """
-        first = found = self._stored(order.order_id, place)
-        sk, number = place, 0
-        while found is not None:
-            if _key(found) == _key(order):
-                return found, sk
-            number += 1
-            sk = beside(place, number)
-            found = self._stored(order.order_id, sk)
-        return first, place
+        known = []
+        for sk in self._places(order.order_id, place):
+            if (found := self._stored(order.order_id, sk)) is not None:
+                if _key(found) == _key(order):
+                    return found, sk
+                known.append((found, sk))
+        return known[0] if known else (None, place)
+
+    def _places(self, order_id: str, place: str) -> list[str]:
+        """`place`, and those beside it that there are: each expires in its own time."""
+        if not self._side_by_side:
+            return [place]
+        stored = (sk for sk, _ in self._tables.query("orders", order_id))
+        return [place, *(sk for sk in stored if sk != place and own_place(sk) == place)]
 
     def _stored(self, order_id: str, sk: str) -> Order | None:
         if pending := self._pending.get((order_id, sk)):

@@ -4,6 +4,8 @@ Shards that are made one may bring two items to one place: orders of two custome
 shards' rejections of one number. The second then stands beside the first: `http#placed~1`.
 """
 
+SIDE_BY_SIDE = "orders_side_by_side"
+"""In the state of a shard whose orders may stand beside others."""
 _MARK = "~"
 """In no source, order status or number."""
 

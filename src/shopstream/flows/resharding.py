@@ -19,7 +19,7 @@ from shopstream.errors import DataDirError
 from shopstream.flows.checkpoint import Checkpoint, read_checkpoint
 from shopstream.flows.history import lines_of
 from shopstream.flows.orders import customer_key, made_from
-from shopstream.flows.places import beside, own_place
+from shopstream.flows.places import SIDE_BY_SIDE, beside, own_place
 from shopstream.flows.work import (
     ExpiryList,
     Feed,
@@ -151,6 +151,7 @@ class _Cut:
             taken[target, place] += 1
             if number:
                 place = beside(place, number)
+                self._put(target, "state", SIDE_BY_SIDE, "", b"1")
             if place != sk:
                 self._renamed[shard, order_id, sk] = place
             self._put(target, "orders", order_id, place, item)
