@@ -1,5 +1,6 @@
 """What counts as a purchase and whose, of clicks and orders whose few ids contradict each other."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -37,7 +38,8 @@ def clicks_of(random: Random) -> list[Row]:
         {
             "day": random.choice(DAYS), "user_id": random.choice("uvw"), "event_id": f"e{n}",
             "event_type": random.choice(["purchase", "purchase", "view"]),
-            "product_id": random.choice("pq"), "order_id": random.choice(["a", "b", "c", None]),
+            "product_id": random.choice(["p", "q", None]),
+            "order_id": random.choice(["a", "b", "c", None]),
             "timestamp": NOON, "price": "10", "currency": "EUR",
         }
         for n in range(40)
@@ -98,6 +100,8 @@ def performance_of(
             purchases[line["day"], line["product_id"]] += 1
             users.add((line["day"], line["product_id"], line["customer_id"]))
     for click in clicks:
+        if click["product_id"] is None:
+            continue
         buyer = buyer_of(click, clicks, lines)
         bought = click["event_type"] == "purchase" and not buyer
         purchases[click["day"], click["product_id"]] += bought
@@ -133,23 +137,40 @@ def rows_of(con: duckdb.DuckDBPyConnection, first: date, last: date) -> list[dic
     return dicts(con.execute(sql))
 
 
-def sales_of(user: str, product: str, clicks: list[Row], lines: list[Row]) -> set[tuple[Any, ...]]:
-    """What the user bought of the product: orders, those of another name too, and other clicks."""
+def sales_of(
+    user: str, product: str | None, clicks: list[Row], lines: list[Row]
+) -> set[tuple[Any, ...]]:
+    """What the user bought of the product (None: of any): orders, those of another name too, and
+    other clicks.
+    """
     sold = [line for line in lines if line["counts_as"] == "sold"]
     found: set[tuple[Any, ...]] = set()
     for line in sold:
-        if (line["customer_id"], line["product_id"]) == (user, product):
+        if line["customer_id"] == user and product in (None, line["product_id"]):
             found.add(sale(line))
     for click in clicks:
-        if (click["event_type"], click["user_id"], click["product_id"]) == (
-            "purchase", user, product,
-        ):  # fmt: skip
+        wanted = click["user_id"] == user and product in (None, click["product_id"])
+        if click["event_type"] == "purchase" and wanted:
             buyer = buyer_of(click, clicks, lines)
-            if not buyer:
+            if not buyer and not is_of_an_order_as_a_whole(click, clicks, lines):
                 found.add((click["event_id"], 10))
             mine = [line for line in around(click, sold) if line["customer_id"] in (None, buyer)]
             found.update(map(sale, mine if buyer else []))
     return found
+
+
+def is_of_an_order_as_a_whole(click: Row, clicks: list[Row], lines: list[Row]) -> bool:
+    """It names no product, and its user bought some by that order, by whatever name."""
+    if click["product_id"] is not None or click["order_id"] is None:
+        return False
+    ordered, clicked = (
+        [row for sold in "pq" for row in around({**click, "product_id": sold}, rows)]
+        for rows in (lines, clicks)
+    )
+    return any(
+        row["customer_id"] == click["user_id"] and row["status"] in ("placed", "paid")
+        for row in ordered
+    ) or any(row["user_id"] == click["user_id"] and buyer_of(row, clicks, lines) for row in clicked)
 
 
 def sale(line: Row) -> tuple[Any, ...]:
@@ -160,14 +181,15 @@ def sale(line: Row) -> tuple[Any, ...]:
 def test_offers_convert_by_what_one_counts_by_hand(seed: int) -> None:
     random = Random(seed)
     clicks, lines = clicks_of(random), lines_of(random)
+    wanted = [*product("uvw", ["p", "q", None])]
     offers: list[Row] = [
         {
-            "offer_id": user + sold, "rule": rule, "version": 1, "user_id": user,
+            "offer_id": f"{user}{sold}", "rule": rule, "version": 1, "user_id": user,
             "product_id": sold, "made_at": "2026-11-19T12:00:00",
             "expires_at": "2026-11-21T12:00:00", "delivered": True, "held_out": False,
             "historical": False,
         }
-        for user, sold in product("uvw", "pq") for rule in ("all", user + sold)
+        for user, sold in wanted for rule in ("all", f"{user}{sold}")
     ]  # fmt: skip
     given = {"silver_clicks": clicks, "silver_order_lines": lines, "silver_offers": offers}
     tables = {name: relation(MODELS[name].types, rows) for name, rows in given.items()}
@@ -175,10 +197,40 @@ def test_offers_convert_by_what_one_counts_by_hand(seed: int) -> None:
         row["rule"]: (row["converted"], row["revenue"])
         for row in rows_on_duckdb(Case(MODELS["gold_offer_performance"], tables, []))
     }
-    sales = {
-        user + sold: sales_of(user, sold, clicks, lines) for user, sold in product("uvw", "pq")
-    }
+    sales = {f"{user}{sold}": sales_of(user, sold, clicks, lines) for user, sold in wanted}
     once = set().union(*sales.values())
     assert found == {name: (bool(of), sum(n for *_, n in of)) for name, of in sales.items()} | {
         "all": (sum(map(bool, sales.values())), sum(n for *_, n in once))
     }
+
+
+@pytest.mark.parametrize("name", ["gold_product_performance", "gold_offer_performance"])
+def test_many_clicks_on_many_lines_of_one_order_are_not_joined_each_to_each(name: str) -> None:
+    """Anybody may send clicks that name an order: no step has a row for each click and line."""
+    many = 300
+    common: Row = {"day": FIRST, "order_id": "a", "product_id": "p", "timestamp": NOON}
+    line: Row = {**common, "source": "http", "status": "paid", "counts_as": "sold"}
+    given: dict[str, list[Row]] = {
+        "silver_clicks": [
+            {**common, "user_id": f"u{n}", "event_id": "a", "event_type": "purchase"}
+            for n in range(many)
+        ],
+        "silver_order_lines": [
+            {**line, "line_no": n, "ordinal": n, "amount": "1", "currency": "EUR"}
+            for n in range(many)
+        ],
+        "silver_offers": [
+            {
+                "offer_id": f"o{n}", "rule": "r", "version": 1, "user_id": f"u{n}",
+                "product_id": "p", "made_at": "2026-11-19T12:00:00",
+                "expires_at": "2026-11-21T12:00:00", "historical": False, "held_out": False,
+            }
+            for n in range(many)
+        ],
+    }  # fmt: skip
+    with duckdb.connect(config={"threads": 1}) as con:
+        for table, rows in given.items():
+            make(con, table, relation(MODELS[table].types, rows))
+        ((_, plan),) = con.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {MODELS[name].sql}").fetchall()
+    steps = [int(rows) for rows in re.findall(r'"intermediate_rows":\s*(\d+)', plan)]
+    assert many <= max(steps) <= 4 * many

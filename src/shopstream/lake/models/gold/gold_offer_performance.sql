@@ -15,12 +15,15 @@ bought_by_click AS (
     WHERE event_type = 'purchase'
 ),
 
+-- All lines of an order with one product are one purchase: an order may have thousands of them, and
+-- be named by thousands of clicks.
 bought_by_order AS (
     SELECT
-        day, source, order_id, line_no, ordinal, customer_id, product_id, timestamp, status,
-        counts_as, amount, currency
+        day, source, order_id, customer_id, product_id, timestamp, counts_as, currency,
+        SUM(amount) AS amount
     FROM silver_order_lines
-    WHERE status IN ('placed', 'paid') OR counts_as = 'sold'
+    WHERE status IN ('placed', 'paid')
+    GROUP BY day, source, order_id, customer_id, product_id, timestamp, counts_as, currency
 ),
 
 -- A shop may send an order and its purchase clicks, also with midnight between them: one purchase.
@@ -35,14 +38,13 @@ around AS (
     SELECT
         clicked.day, clicked.user_id, clicked.order_id, clicked.product_id,
         MAX(CASE
-            WHEN lines.customer_id IS NULL OR lines.customer_id = clicked.user_id THEN 1 ELSE 0
+            WHEN orders.customer_id IS NULL OR orders.customer_id = clicked.user_id THEN 1 ELSE 0
         END) AS own_or_guests,
-        MIN(lines.customer_id) AS customer_id, MAX(lines.customer_id) AS other_customer_id
+        MIN(orders.customer_id) AS customer_id, MAX(orders.customer_id) AS other_customer_id
     FROM clicked
-    INNER JOIN bought_by_order AS lines
-        ON clicked.order_id = lines.order_id AND clicked.product_id = lines.product_id
-        AND ABS(DATE_DIFF('day', clicked.day, lines.day)) <= 1
-    WHERE lines.status IN ('placed', 'paid')
+    INNER JOIN bought_by_order AS orders
+        ON clicked.order_id = orders.order_id AND clicked.product_id = orders.product_id
+        AND ABS(DATE_DIFF('day', clicked.day, orders.day)) <= 1
     GROUP BY clicked.day, clicked.user_id, clicked.order_id, clicked.product_id
 ),
 
@@ -64,28 +66,44 @@ ordered AS (
         OR (around.customer_id = around.other_customer_id AND own.user_id IS NULL)
 ),
 
+-- A click that names an order and no product is nothing beside what its user bought by that order.
+bought_under AS (
+    SELECT day, customer_id AS user_id, order_id FROM bought_by_order
+    UNION
+    SELECT day, user_id, order_id FROM ordered
+),
+
+repeated AS (
+    SELECT DISTINCT clicks.day, clicks.user_id, clicks.order_id
+    FROM bought_by_click AS clicks
+    INNER JOIN bought_under
+        ON clicks.user_id = bought_under.user_id AND clicks.order_id = bought_under.order_id
+        AND ABS(DATE_DIFF('day', clicks.day, bought_under.day)) <= 1
+    WHERE clicks.product_id IS NULL
+),
+
 -- An order is bought by its customer, and by those whose clicks it takes the place of: offers go to
 -- the name that clicks have.
 purchases AS (
     SELECT
         customer_id AS user_id, product_id, timestamp, 'order' AS kind, source AS whose,
-        order_id AS id, line_no, ordinal, amount, currency
+        order_id AS id, amount, currency
     FROM bought_by_order
     WHERE counts_as = 'sold' AND customer_id IS NOT NULL
     UNION ALL
     SELECT
-        ordered.user_id, lines.product_id, lines.timestamp, 'order' AS kind, lines.source AS whose,
-        lines.order_id AS id, lines.line_no, lines.ordinal, lines.amount, lines.currency
+        ordered.user_id, orders.product_id, orders.timestamp, 'order' AS kind,
+        orders.source AS whose, orders.order_id AS id, orders.amount, orders.currency
     FROM ordered
-    INNER JOIN bought_by_order AS lines
-        ON ordered.order_id = lines.order_id AND ordered.product_id = lines.product_id
-        AND ABS(DATE_DIFF('day', ordered.day, lines.day)) <= 1
-        AND (lines.customer_id IS NULL OR lines.customer_id = ordered.buyer)
-    WHERE lines.counts_as = 'sold'
+    INNER JOIN bought_by_order AS orders
+        ON ordered.order_id = orders.order_id AND ordered.product_id = orders.product_id
+        AND ABS(DATE_DIFF('day', ordered.day, orders.day)) <= 1
+        AND (orders.customer_id IS NULL OR orders.customer_id = ordered.buyer)
+    WHERE orders.counts_as = 'sold'
     UNION ALL
     SELECT
         clicks.user_id, clicks.product_id, clicks.timestamp, 'click' AS kind,
-        clicks.user_id AS whose, clicks.event_id AS id, 0 AS line_no, 0 AS ordinal,
+        clicks.user_id AS whose, clicks.event_id AS id,
         CAST(
             CAST(COALESCE(clicks.quantity, 1) AS DECIMAL(19,0)) * clicks.price AS DECIMAL(38,4)
         ) AS amount,
@@ -94,14 +112,17 @@ purchases AS (
     LEFT JOIN ordered
         ON clicks.day = ordered.day AND clicks.user_id = ordered.user_id
         AND clicks.order_id = ordered.order_id AND clicks.product_id = ordered.product_id
-    WHERE ordered.buyer IS NULL
+    LEFT JOIN repeated
+        ON clicks.day = repeated.day AND clicks.user_id = repeated.user_id
+        AND clicks.order_id = repeated.order_id AND clicks.product_id IS NULL
+    WHERE ordered.buyer IS NULL AND repeated.user_id IS NULL
 ),
 
 bought AS (
     SELECT
         offers.offer_id, offers.rule, offers.version, offers.arm, offers.user_id,
-        purchases.timestamp, purchases.kind, purchases.whose, purchases.id, purchases.line_no,
-        purchases.ordinal, purchases.amount, purchases.currency
+        purchases.product_id, purchases.timestamp, purchases.kind, purchases.whose, purchases.id,
+        purchases.amount, purchases.currency
     FROM offers
     INNER JOIN purchases
         ON offers.user_id = purchases.user_id
@@ -143,7 +164,7 @@ rules AS (
 -- A purchase that several offers of a rule led to is one purchase, also where two names got them.
 sales AS (
     SELECT DISTINCT
-        rule, version, arm, timestamp, kind, whose, id, line_no, ordinal, amount, currency
+        rule, version, arm, product_id, timestamp, kind, whose, id, amount, currency
     FROM bought
 ),
 

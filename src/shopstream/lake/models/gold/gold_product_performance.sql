@@ -6,19 +6,25 @@ WITH clicked AS (
     WHERE event_type = 'purchase' AND order_id IS NOT NULL AND product_id IS NOT NULL
 ),
 
+-- An order may have thousands of lines of a product, and be named by thousands of clicks.
+orders AS (
+    SELECT DISTINCT day, order_id, product_id, customer_id
+    FROM silver_order_lines
+    WHERE status IN ('placed', 'paid')
+),
+
 -- Whose orders have a click's order id and product, within a day?
 around AS (
     SELECT
         clicked.day, clicked.user_id, clicked.order_id, clicked.product_id,
         MAX(CASE
-            WHEN lines.customer_id IS NULL OR lines.customer_id = clicked.user_id THEN 1 ELSE 0
+            WHEN orders.customer_id IS NULL OR orders.customer_id = clicked.user_id THEN 1 ELSE 0
         END) AS own_or_guests,
-        MIN(lines.customer_id) AS customer_id, MAX(lines.customer_id) AS other_customer_id
+        MIN(orders.customer_id) AS customer_id, MAX(orders.customer_id) AS other_customer_id
     FROM clicked
-    INNER JOIN silver_order_lines AS lines
-        ON clicked.order_id = lines.order_id AND clicked.product_id = lines.product_id
-        AND ABS(DATE_DIFF('day', clicked.day, lines.day)) <= 1
-    WHERE lines.status IN ('placed', 'paid')
+    INNER JOIN orders
+        ON clicked.order_id = orders.order_id AND clicked.product_id = orders.product_id
+        AND ABS(DATE_DIFF('day', clicked.day, orders.day)) <= 1
     GROUP BY clicked.day, clicked.user_id, clicked.order_id, clicked.product_id
 ),
 
