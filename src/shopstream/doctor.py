@@ -24,7 +24,7 @@ from shopstream.errors import ConfigError, DataDirError, ShopstreamError
 from shopstream.heartbeats import alive, read_heartbeats
 from shopstream.keys import KEYS_FILE, list_keys
 from shopstream.rules_file import rules_in_force
-from shopstream.settings import Settings
+from shopstream.settings import CACHED_EVENT_BYTES, Settings
 
 Level: TypeAlias = Literal["ok", "warning", "error"]
 
@@ -37,7 +37,6 @@ FSYNC_S_UNBELIEVABLE = 0.000_015
 CLOCK_SLACK_US = 5 * 60 * 1_000_000
 CLOCK_US_MIN = 1_767_225_600 * 1_000_000  # 2026-01-01: no machine that installed this is older
 _SHARD_BYTES = 256 * 1024 * 1024
-_CACHED_EVENT_BYTES = 100
 _STAGES_BYTES = 256 * 1024 * 1024
 _LIBRARIES = ("apsw", "msgspec", "rocksdict", "zstandard", "uvicorn", "starlette", "apprise")
 
@@ -194,9 +193,12 @@ def _memory(settings: Settings) -> Findings:
     available = machine.memory_bytes()
     if available is None:
         return
-    shards = max(1, settings.shards)
+    try:
+        shards = open_engine(settings, create=False).shards
+    except DataDirError:  # a new one
+        shards = max(1, settings.shards)
     wanted = _STAGES_BYTES + shards * (
-        _SHARD_BYTES + settings.cached_events_max * _CACHED_EVENT_BYTES
+        _SHARD_BYTES + settings.cached_events_max * CACHED_EVENT_BYTES
     )
     shown = f"{_gib(available)} of memory available, up to {_gib(wanted)} may be used"
     if available < wanted:

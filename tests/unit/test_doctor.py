@@ -216,6 +216,14 @@ def test_the_file_system_is_that_of_the_nearest_mount(tmp_path: Path) -> None:
     assert "nfs4" in machine.NETWORK_FILESYSTEMS
 
 
+def test_memory_is_wanted_for_each_shard_that_the_data_has(tmp_path: Path) -> None:
+    open_engine(Settings(data_dir=tmp_path / "made", shards=16))
+    (of_the_data,) = [f for f in examine(tmp_path / "made") if "may be used" in f.what]
+    (as_set,) = [f for f in examine(tmp_path / "new", shards=16) if "may be used" in f.what]
+    assert "up to 25.1 GiB may be used" in of_the_data.what
+    assert "up to 25.1 GiB may be used" in as_set.what
+
+
 def test_memory_is_what_a_containers_limit_leaves(tmp_path: Path) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 9000 kB\nMemAvailable: 8000 kB\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shopstream.errors import ConfigError
-from shopstream.settings import load_settings, setting_table
+from shopstream.settings import Settings, load_settings, setting_table
 
 WRONG = {
     "port = 70000": "setting port: 70000 is not 0 to 65535",
@@ -53,6 +53,17 @@ def test_a_setting_of_the_environment_is_told_with_its_variable(
         load_settings({"data_dir": tmp_path}, environ={f"SHOPSTREAM_{name}": value})
     assert str(told.value).startswith(f"environment SHOPSTREAM_{name}: ")
     assert wanted in str(told.value)
+
+
+def test_an_empty_path_is_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "shopstream.toml"
+    empty = {"SHOPSTREAM_RULES": "", "SHOPSTREAM_DATA_DIR": ""}
+    assert load_settings(environ=empty) == Settings()
+    file.write_text('rules = "ours.toml"')
+    assert load_settings({"data_dir": tmp_path}, environ=empty).rules == Path("ours.toml")
+    file.write_text('rules = ""')
+    assert load_settings({"data_dir": tmp_path}, environ={}).rules is None
 
 
 def test_what_0s_means_is_said_where_it_may_be_given(tmp_path: Path) -> None:
