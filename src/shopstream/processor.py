@@ -11,10 +11,11 @@ import structlog
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import ConfigError, DataDirError, ShopstreamError
 from shopstream.flow_settings import flow_config
+from shopstream.flows.checkpoint import Checkpoint
 from shopstream.flows.processor import Processor
 from shopstream.flows.tries import Tries
-from shopstream.flows.work import DERIVED
-from shopstream.heartbeats import write_heartbeat
+from shopstream.flows.work import DERIVED, Ledger
+from shopstream.heartbeats import Heartbeat, write_heartbeat
 from shopstream.local.log import SqliteLog
 from shopstream.ports import Tables
 from shopstream.rules_file import rules_in_force
@@ -89,6 +90,20 @@ def _ensure_nothing_missing(start: int, position: int, engine: Engine) -> None:
         )
 
 
+def standing_of(at: Checkpoint, ledger: Ledger) -> Heartbeat:
+    """What its tables know of how a shard stands, as its heartbeat tells it."""
+    return {
+        "position": at.position,
+        "watermark_us": at.live_us,
+        "accepted": ledger.total("accepted"),
+        "duplicate": ledger.total("duplicate"),
+        "quarantined": ledger.total("quarantined"),
+        "derived": ledger.total(DERIVED),
+        "offers": ledger.total("made") + ledger.total("held_out"),
+        "alerts": ledger.total("raised"),
+    }
+
+
 class _Follower:
     """Reads rows, has them processed, syncs the tables, tells how it stands."""
 
@@ -161,22 +176,14 @@ class _Follower:
         if last or now - self._synced_at >= SYNC_S:
             self._tables.sync()
             self._synced, self._synced_at = processor.checkpoint.position, now
-        ledger = processor.ledger
         write_heartbeat(
             self._engine.dir.run,
             f"processor-{self._shard}",
             {
-                "position": processor.checkpoint.position,
+                **standing_of(processor.checkpoint, processor.ledger),
                 "synced": self._synced,
-                "watermark_us": processor.checkpoint.live_us,
                 "processed": self._processed,
-                "accepted": ledger.total("accepted"),
-                "duplicate": ledger.total("duplicate"),
-                "quarantined": ledger.total("quarantined"),
-                "derived": ledger.total(DERIVED),
-                "offers": ledger.total("made") + ledger.total("held_out"),
                 "unfiled": processor.unfiled,
-                "alerts": ledger.total("raised"),
                 "events_per_s": 0 if last else round(rate),
                 "ended": last,
             },

@@ -17,12 +17,14 @@ from msgspec import Struct
 
 from shopstream.engine import Engine, open_engine
 from shopstream.errors import Busy, DataDirError, Resharded
+from shopstream.flows.checkpoint import read_checkpoint
 from shopstream.flows.resharding import Moved, ensure_at_rest, reshard
-from shopstream.heartbeats import remove_heartbeat
+from shopstream.flows.work import Ledger
+from shopstream.heartbeats import Heartbeat, remove_heartbeat, write_heartbeat
 from shopstream.machine import allow_open_files, free_bytes
 from shopstream.notify import run_notifier
 from shopstream.ports import Tables
-from shopstream.processor import run_processor
+from shopstream.processor import run_processor, standing_of
 from shopstream.settings import Settings
 
 OPEN_FILES = 65_536
@@ -114,25 +116,34 @@ def _cut(engine: Engine, shards: int, end: int, on_progress: OnProgress) -> int:
         outbox.forget_cursors(engine.shards)
         wanted = engine.prepare(shards)
         try:
-            moved = _fill(wanted, old, on_progress)
+            moved, standing = _fill(wanted, old, on_progress)
         except BaseException:
             with suppress(DataDirError):
                 engine.forget_other_tables()
             raise
         wanted.switch()
+    for shard, beat in enumerate(standing):
+        # As a processor that has ended leaves it: else all would seem to wait until one starts.
+        write_heartbeat(wanted.dir.run, f"processor-{shard}", {**beat, "pid": 0, "ended": True})
     if moved.uncounted:
         hint = "it was so before, and still is: run `shopstream check`"
         _log.warning("ledger_wrong", uncounted=moved.uncounted, hint=hint)
     return moved.items
 
 
-def _fill(wanted: Engine, old: Sequence[Tables], on_progress: OnProgress) -> Moved:
+def _fill(
+    wanted: Engine, old: Sequence[Tables], on_progress: OnProgress
+) -> tuple[Moved, list[Heartbeat]]:
+    """Write the new tables, durably; returns what was moved and how each shard stands."""
     with ExitStack() as opened:
         new = [opened.enter_context(closing(wanted.make_tables(n))) for n in range(wanted.shards)]
         moved = reshard(old, new, on_progress)
         for tables in new:
             tables.sync()
-    return moved
+        standing = [
+            standing_of(read_checkpoint(tables), Ledger(tables.scan("ledger"))) for tables in new
+        ]
+    return moved, [{**beat, "synced": beat["position"]} for beat in standing]
 
 
 def _tidy(engine: Engine, shards: int) -> None:

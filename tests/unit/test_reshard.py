@@ -23,6 +23,7 @@ from shopstream.feed import Feed, open_feed
 from shopstream.ledger import check
 from shopstream.local import datadir
 from shopstream.local.tables import RocksTables
+from shopstream.monitoring import standing, status
 from shopstream.notify import list_alerts, run_notifier
 from shopstream.processor import run_processor
 from shopstream.quarantine import replay, summary
@@ -237,6 +238,26 @@ def test_a_shard_that_cannot_be_read_is_not_left_out_of_the_quarantine(
     never_ran = Settings(data_dir=tmp_path / "new", shards=2)
     open_engine(never_ran)
     assert summary(never_ran) == []
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+def test_status_tells_how_the_shards_stand_before_a_processor_has_run(
+    settings: Settings, shards: int
+) -> None:
+    give(settings, *BAD)
+    before = standing(open_engine(settings))
+    reshard(settings, shards)
+    engine = open_engine(settings)
+    after = standing(engine)
+    assert (after.quarantined, after.received) == (len(BAD), before.received)
+    stages = [stage for stage in status(settings) if stage.stage.startswith("processor")]
+    assert [stage.stage for stage in stages] == [f"processor-{n}" for n in range(shards)]
+    for stage in stages:
+        assert (stage.position, stage.lag) == (len(USERS) + len(BAD), 0)
+        assert not stage.running
+    with closing(engine.write_log()) as log:
+        log.append([entry(click())])
+    assert [stage.lag for stage in status(settings)[1 : shards + 1]] == [1] * shards
 
 
 def test_a_disk_that_fails_is_told_of_as_the_data_directorys_trouble(settings: Settings) -> None:
