@@ -1,14 +1,16 @@
 """What was damaged isn't built upon, and nothing that arrived is passed over."""
 
 import os
+import shutil
 import time
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
 import pytest
 import zstandard
 from msgspec import structs
-from tests.lake.real_lake import RealLake, click, offer, order
+from tests.lake.real_lake import ARRIVAL, RealLake, click, offer, order
 
 import shopstream.lake.build as build_module
 from shopstream.errors import ConfigError
@@ -16,7 +18,9 @@ from shopstream.lake.build import build
 from shopstream.lake.fingerprint import fingerprint
 from shopstream.lake.lag import lag_of
 from shopstream.lake.model import load_models, load_sources
+from shopstream.lake.plan import Wanted
 from shopstream.lake.rebuild import rebuild
+from shopstream.lake.reland import reland
 from shopstream.lake.report import BuildReport
 from shopstream.lake.staging import Staging
 from shopstream.lake.verify import Processed, verify
@@ -71,8 +75,7 @@ def test_a_build_makes_nothing_of_a_damaged_file_of_a_table(
     whole.arrive("orders", order("o1", 18), order("o2", 19))
     whole.arrive(topic, event)
     whole.build()
-    arrival = ("position", "n", "received_at")
-    assert lake.rows(table, *arrival) == whole.rows(table, *arrival)
+    assert lake.rows(table, *ARRIVAL) == whole.rows(table, *ARRIVAL)
 
 
 def test_a_damaged_file_of_another_day_holds_nothing_up(lake: RealLake) -> None:
@@ -99,6 +102,85 @@ def test_a_build_makes_nothing_of_bronze_that_is_not_what_was_landed(lake: RealL
     path.write_bytes(body)
     lake.build()
     assert len(lake.rows("silver_clicks")) == 3
+
+
+def forget_log(lake: RealLake) -> None:
+    """Have the log forget all but what came last."""
+    with closing(lake.engine.write_log()) as log:
+        assert log.trim(99) > 0
+
+
+def spoil(lake: RealLake, *, gone: bool = False, newest: bool = False) -> Path:
+    """Have one bronze file of clicks be damaged, or gone."""
+    pick = max if newest else min
+    path: Path = pick((lake.settings.data_dir / "bronze" / "clicks").rglob("*.zst"))
+    if gone:
+        path.unlink()
+    else:
+        path.write_bytes(b"damaged")
+    return path
+
+
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("wanted", [Wanted(full=True), Wanted(since="2025-11-18")])
+def test_a_table_keeps_what_it_has_of_bronze_that_nothing_can_make_anew(
+    lake: RealLake, wanted: Wanted, *, gone: bool
+) -> None:
+    rows = lake.rows("silver_clicks", *ARRIVAL)
+    forget_log(lake)
+    path = spoil(lake, gone=gone)
+    lake.arrive("clicks", click("c", 20))
+    lake.build()
+    assert build(lake.settings, wanted).failed == []
+    assert [r for r in lake.rows("silver_clicks", *ARRIVAL) if r["event_id"] != "c"] == rows
+    assert any(path.name in said for said in differences(lake))
+
+
+def test_it_waits_for_bronze_that_the_log_can_make_anew(lake: RealLake) -> None:
+    path = spoil(lake)
+    report = build(lake.settings, Wanted(full=True))
+    assert report.failed == ["silver_clicks"]
+    (said,) = failures(report)
+    assert path.name in said
+    assert "`shopstream lake reland`" in said
+    assert reland(lake.settings).lost == {}
+    lake.build(full=True)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_bronze_that_is_lost_before_a_table_has_read_it_is_given_up_when_told_to(
+    lake: RealLake, *, gone: bool
+) -> None:
+    lake.arrive("clicks", click("c", 18))
+    lake.arrive("clicks", click("d", 19))
+    forget_log(lake)
+    path = spoil(lake, gone=gone, newest=True)
+    for report in (build(lake.settings), rebuild(lake.settings, "silver_clicks").build):
+        assert report.failed == ["silver_clicks"]
+        assert "`shopstream lake rebuild silver_clicks --anyway`" in failures(report)[0]
+        assert len(lake.rows("silver_clicks")) == 2
+    assert rebuild(lake.settings, "silver_clicks", anyway=True).build.failed == []
+    assert {row["event_id"] for row in lake.rows("silver_clicks")} == {"a", "b", "c"}
+    assert any(path.name in said for said in differences(lake))
+    lake.arrive("clicks", click("e", 19))
+    lake.build()
+    assert len(lake.rows("silver_clicks")) == 4
+
+
+def test_a_table_is_made_anew_of_all_that_bronze_has_though_landed_db_is_an_older_copy(
+    lake: RealLake, tmp_path: Path
+) -> None:
+    shutil.copy(lake.folder / "landed.db", tmp_path / "older.db")
+    lake.arrive("clicks", click("c", 18))
+    lake.build()
+    rows = lake.rows("silver_clicks", *ARRIVAL)
+    for path in lake.folder.glob("landed.db*"):
+        path.unlink()
+    shutil.copy(tmp_path / "older.db", lake.folder / "landed.db")
+    (lake.folder / lake.files("silver_clicks")["2025-11-18"][0]).write_bytes(b"damaged")
+    rebuild(lake.settings, "silver_clicks")
+    assert lake.rows("silver_clicks", *ARRIVAL) == rows
+    assert len(rows) == 3
 
 
 def put_offer(lake: RealLake, number: int, at_s: float) -> Path:
@@ -158,10 +240,14 @@ def test_check_names_archived_offers_that_were_passed_over(lake: RealLake) -> No
     assert unread(lake) == []
 
 
-def unread(lake: RealLake) -> list[str]:
+def differences(lake: RealLake) -> list[str]:
     report = verify(lake.engine, Processed({}, []))
     assert report is not None
-    return [found for found in report.differences if "archive" in found]
+    return report.differences
+
+
+def unread(lake: RealLake) -> list[str]:
+    return [found for found in differences(lake) if "archive" in found]
 
 
 def test_offers_that_the_archive_has_no_more_are_not_given_up_unasked(lake: RealLake) -> None:

@@ -3,8 +3,10 @@ or there twice.
 """
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +17,9 @@ from shopstream.domain.landing import Range
 from shopstream.errors import DataDirError
 from shopstream.events import TOPICS, Entry
 from shopstream.lake.build import build
+from shopstream.lake.keeping import RECENT
 from shopstream.lake.lag import lag_of
+from shopstream.lake.maintain import maintain
 from shopstream.lake.plan import Wanted
 from shopstream.lake.verify import Processed, verify
 from shopstream.local.landed import Landed
@@ -303,4 +307,27 @@ def test_a_lost_current_json_is_told_of_and_the_next_build_writes_it(tmp_path: P
         assert said.startswith("lake/current.json is missing")
         make(lake)
         assert lake.snapshots() == snapshots
+    assert differences(lake) == []
+
+
+def test_of_an_older_copy_whose_files_have_gone_the_next_build_is_the_remedy(
+    tmp_path: Path,
+) -> None:
+    lake = RealLake(tmp_path / "data", snapshots_ttl=timedelta(hours=1))
+    few = ("silver_clicks",)
+    for n in range(2 * RECENT):
+        lake.arrive("clicks", click(f"c{n}", 18))
+        lake.build(select=few)
+        if not n:
+            older = (lake.folder / "current.json").read_bytes()
+    newest, days_us = lake.current.tables, 86_400_000_000
+    with lake.engine.write_builds() as builds:
+        for day in (1, 2, 3):
+            maintain(lake.settings, builds, now_us=time.time_ns() // 1_000 + day * days_us)
+    (lake.folder / "current.json").write_bytes(older)
+    assert not (lake.folder / lake.current.tables["silver_clicks"].files[0]).exists()
+    (said,) = differences(lake)
+    assert "does not know what readers read: `shopstream build` shows them" in said
+    lake.build(select=few)
+    assert lake.current.tables["silver_clicks"].files == newest["silver_clicks"].files
     assert differences(lake) == []

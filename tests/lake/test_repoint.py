@@ -17,7 +17,7 @@ from shopstream.errors import ConfigError, DataDirError
 from shopstream.lake.build import build
 from shopstream.lake.catalog import open_catalog, path_of, pointers
 from shopstream.lake.damage import TableFailed, blaming
-from shopstream.lake.maintain import MaintenanceReport, maintain
+from shopstream.lake.maintain import MANIFESTS_MAX, MaintenanceReport, maintain
 from shopstream.lake.model import NAMESPACE
 from shopstream.lake.plan import Wanted
 from shopstream.lake.rebuild import rebuild
@@ -263,6 +263,27 @@ def test_maintenance_keeps_all_files_of_a_table_that_is_lost(lake: RealLake) -> 
     assert metadata_files(lake, LOST) == before
 
 
+def test_maintenance_makes_no_newer_version_of_a_copy_that_is_older(lake: RealLake) -> None:
+    """One that has so many manifests and old snapshots that it would be tended."""
+    for n in range(MANIFESTS_MAX):
+        lake.put([(20 + n, "clicks", click(f"d{n}", 1 + n))])
+        lake.build(select=(LOST,))
+    older = (lake.folder / "catalog.db").read_bytes()
+    lake.put([(90, "clicks", click("e", 25))])
+    lake.build(select=(LOST,))
+    before, held = lake.current.tables, rows(lake)
+    expire_bronze(lake)
+    (lake.folder / "catalog.db").write_bytes(older)
+    lose_metadata(lake)
+    files = metadata_files(lake, LOST)
+    for now_us in (1, LATER_US):
+        assert tend(lake, now_us).tables[LOST].damaged
+    assert metadata_files(lake, LOST) == files
+    assert build(lake.settings, Wanted(select=(LOST,))).failed == [LOST]
+    assert lake.current.tables[LOST] == before[LOST]
+    assert rows(lake) == held
+
+
 # --- what is no catalog ---------------------------------------------------------------------------
 
 
@@ -285,6 +306,24 @@ def test_what_is_no_catalog_is_to_be_moved_away(lake: RealLake) -> None:
     lose_catalog(lake)
     lake.build(select=FEW)
     assert lake.current.tables == before
+
+
+def test_check_looks_at_all_else_though_the_catalog_is_none(lake: RealLake) -> None:
+    for n in range(MANIFESTS_MAX):
+        lake.put([(20 + n, "clicks", click(f"d{n}", 1 + n))])
+        lake.build(select=FEW)
+    assert tend(lake, 1).tables[LOST].manifests_merged  # so gold was made of an older snapshot
+    whole = verify(lake.engine, Processed({}, []))
+    assert whole is not None
+    (lake.folder / "catalog.db").write_bytes(b"no database" * 500)
+    (lake.folder / lake.files(WHOLE)["2025-11-18"][0]).write_bytes(b"damaged")
+    report = verify(lake.engine, Processed({}, []))
+    assert report is not None
+    assert ["move it away" in said for said in report.differences] == [True, False]
+    assert WHOLE in report.differences[1]
+    (said,) = (said for said in report.uncompared if OF_BOTH in said)
+    assert not any(OF_BOTH in said for said in whole.uncompared)
+    assert "move it away" in said
 
 
 def test_a_damaged_catalog_hides_no_other_error(lake: RealLake) -> None:

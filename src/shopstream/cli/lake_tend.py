@@ -42,7 +42,11 @@ def lake_rebuild(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="The table's name.")],
     anyway: Annotated[
         bool,
-        typer.Option("--anyway", help="Also where its source expired: older rows are lost then."),
+        typer.Option(
+            "--anyway",
+            help="Also where its source expired or is damaged: what only the table has is lost"
+            " then.",
+        ),
     ] = False,
     data_dir: DataDir = None,
 ) -> None:

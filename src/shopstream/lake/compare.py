@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 
 from shopstream.engine import Engine
+from shopstream.errors import DataDirError
 from shopstream.lake.bind import AS_WRITTEN, OBJECT_BYTES_MAX
+from shopstream.lake.catalog import lake_folder, pointers
 from shopstream.lake.current import read_current
+from shopstream.lake.damage import metadata_at
 from shopstream.lake.inputs import ARCHIVE, Archived
 from shopstream.lake.maintain import only_tended
 
@@ -373,21 +376,24 @@ def made_of(
         why = f"there is no whole {silver}"
     else:
         seen = shown[name].upstream.get(silver)
-        if seen == shown[silver].snapshot or _same_rows(engine, silver, shown[silver], seen):
-            return True
-        why = f"readers see a {silver} that it was not made of"
+        try:
+            if seen == shown[silver].snapshot or _same_rows(engine, silver, shown[silver], seen):
+                return True
+            why = f"readers see a {silver} that it was not made of"
+        except DataDirError as e:
+            why = str(e)
     found.uncompared.append(f"{name} with {silver}: {why}")
     return False
 
 
 def _same_rows(engine: Engine, name: str, shown: Shown, seen: int | None) -> bool:
     """Whether only maintenance came between a table's snapshot `seen` and the one shown."""
-    from shopstream.lake.catalog import open_catalog
-    from shopstream.lake.model import NAMESPACE
-
-    table = open_catalog(engine.dir.root).load_table(f"{NAMESPACE}.{name}")
-    newer = table.snapshot_by_id(shown.snapshot)
-    return seen is not None and newer is not None and only_tended(table, newer, seen)
+    pointer = pointers(engine.dir.root).get(name)
+    metadata = metadata_at(pointer, lake_folder(engine.dir.root)) if pointer else None
+    newer = metadata.snapshot_by_id(shown.snapshot) if metadata else None
+    if seen is None or metadata is None or newer is None:
+        return False
+    return only_tended(metadata, newer, seen)
 
 
 # --- reading -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,6 +67,7 @@ class Inputs:
 
     def __init__(self, engine: Engine, now_us: int) -> None:
         self._now_us = now_us
+        self._engine = engine
         self._root = engine.dir.root.resolve()
         self._landed: Landed | None
         try:
@@ -120,15 +122,23 @@ class Inputs:
         self._files[path] = file
         return path
 
-    def spoilt(self, files: Iterable[Path]) -> Path | None:
-        """One of `files` that isn't there or not what was landed, which a reader of it may not
+    def spoilt(self, files: Iterable[Path]) -> list[Path]:
+        """Those of `files` that aren't there or not what was landed, which a reader of them may not
         notice.
         """
-        for path in files:
-            file = self._files.get(path)
-            if file is not None and not is_whole(path, file.sha256):
-                return path
-        return None
+        known = ((path, self._files.get(path)) for path in files)
+        return [path for path, file in known if file and not is_whole(path, file.sha256)]
+
+    def only_read(self, path: Path, landed: str) -> bool:
+        """Whether a table that stands at `landed` has read a spoilt file that the log can't make
+        anew any more.
+        """
+        read, file = int(landed or 0), self._files[path]
+        if self._landed is None or file.id > read or not self._landed.knows(read):
+            return False
+        with suppress(DataDirError), closing(self._engine.read_log()) as log:
+            return file.first < log.start() or file.after > log.end()
+        return False
 
     def tally(self) -> list[Tally]:
         return self._landed.tally() if self._landed else []

@@ -52,13 +52,14 @@ from shopstream.lake.keeping import (
 )
 from shopstream.lake.model import NAMESPACE
 from shopstream.lake.quality import quoted
-from shopstream.lake.repoint import repoint
+from shopstream.lake.repoint import is_older, repoint
 from shopstream.settings import Settings
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile as IcebergFile
     from pyiceberg.manifest import ManifestFile
     from pyiceberg.table import Table
+    from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.snapshots import Snapshot
 
     from shopstream.lake.current import Current, TableNow
@@ -133,20 +134,24 @@ def maintain(
     tables: dict[str, Table] = {}
     recorded = builds.files()
     named = pointers(settings.data_dir)
-    for name, pointer in sorted(named.items()):
-        lake_name(pointer, lake_dir)
-        with _if_whole(name, settings.data_dir, report):
-            table = catalog.load_table(f"{NAMESPACE}.{name}")
-            report.tables[name] = _merge(table, lake_dir, builds, recorded)
-            tables[name] = table
     try:
         current = read_current(settings.data_dir)
     except DataDirError:
         current = None  # nothing was ever published
     shown = current.tables if current else {}
-    for name in sorted(shown.keys() - named.keys()):
-        lost = shown[name].metadata or location_of(lake_dir / "catalog.db")
-        report.tables[name] = Tended(damaged=[lake_name(lost, lake_dir)])
+    lost = shown.keys() - named.keys()
+    for name, pointer in sorted(named.items()):
+        lake_name(pointer, lake_dir)
+        with _if_whole(name, settings.data_dir, report):
+            table = catalog.load_table(f"{NAMESPACE}.{name}")
+            if name in shown and is_older(table, shown[name]):
+                lost.add(name)  # a snapshot of ours would make it the newer one
+                continue
+            report.tables[name] = _merge(table, lake_dir, builds, recorded)
+            tables[name] = table
+    for name in sorted(lost):
+        missing = shown[name].metadata or location_of(lake_dir / "catalog.db")
+        report.tables[name] = Tended(damaged=[lake_name(missing, lake_dir)])
     ttl_ms = int(settings.snapshots_ttl.total_seconds() * 1_000)
     for name, table in tables.items():
         keep = _awaited(name, tables) | ({shown[name].snapshot} if name in shown else set())
@@ -315,7 +320,9 @@ def _show(
     for name, entry in current.tables.items():
         table = tables.get(name)
         head = table.current_snapshot() if table else None
-        if table is None or head is None or not only_tended(table, head, entry.snapshot):
+        if table is None or head is None:
+            continue
+        if not only_tended(table.metadata, head, entry.snapshot):
             continue
         now = structs.replace(entry, metadata=table.metadata_location)
         if head.snapshot_id != entry.snapshot:
@@ -329,7 +336,7 @@ def _show(
     return shown
 
 
-def only_tended(table: "Table", newer: "Snapshot", older: int) -> bool:
+def only_tended(table: "TableMetadata", newer: "Snapshot", older: int) -> bool:
     """Whether `newer` has the rows of snapshot `older`: only maintenance came between."""
     snapshot: Snapshot | None = newer
     while snapshot is not None and snapshot.snapshot_id != older:

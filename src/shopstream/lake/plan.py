@@ -61,7 +61,8 @@ class Step(Struct, frozen=True):
 class Wanted(NamedTuple):
     """What a user asks for: all in `full`, some tables (`a`; `a+` with all made of it), a range.
 
-    With `alone` nothing that a table holds is kept unless bronze still has it.
+    With `alone` nothing that a table holds is kept unless bronze still has it; with `anyway` files
+    of bronze that can't be read are left out.
     """
 
     full: bool = False
@@ -69,6 +70,7 @@ class Wanted(NamedTuple):
     since: str = ""
     until: str = ""
     alone: bool = False
+    anyway: bool = False
 
     @property
     def ranged(self) -> bool:

@@ -24,6 +24,7 @@ from shopstream.lake.model import Source, load_models, load_sources
 from shopstream.lake.plan import Step, Wanted, selected
 from shopstream.lake.report import BuildReport
 from shopstream.settings import Settings
+from shopstream.stages import land
 
 DAMAGED = "damaged"
 
@@ -62,10 +63,12 @@ def rebuild(
             " with --anyway it is built from what bronze there is"
         )
     engine = open_engine(settings, create=False)
+    land(settings)  # an older copy of landed.db learns what else bronze has
     if not anyway:
         _refuse_to_lose(engine, selected(models, [f"{table}+"]))
     before, of_metadata = _damaged(engine), _damaged_metadata(engine)
-    report = build(settings, Wanted(full=True, select=(f"{table}+",), alone=True), on_step=on_step)
+    wanted = Wanted(full=True, select=(f"{table}+",), alone=True, anyway=anyway)
+    report = build(settings, wanted, on_step=on_step)
     shown = {file for now in read_current(engine.dir.root).tables.values() for file in now.files}
     lake = engine.dir.root / "lake"
     unneeded = [name for name in before if name not in shown]

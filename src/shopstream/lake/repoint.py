@@ -1,15 +1,17 @@
 """Have the catalog lead again to what readers read, where `catalog.db` is lost or an older copy."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shopstream.errors import DataDirError
 from shopstream.lake.catalog import lake_folder, lead_to, open_catalog, pointers
-from shopstream.lake.current import read_current
+from shopstream.lake.current import TableNow, read_current
 from shopstream.lake.damage import TableFailed, blaming, metadata_at
 
 if TYPE_CHECKING:
+    from pyiceberg.table import Table
     from pyiceberg.table.metadata import TableMetadata
 
 
@@ -50,6 +52,18 @@ def _version(metadata: "TableMetadata") -> tuple[int, int]:
     """What grows with each commit to a table: by a snapshot, else by the time of another change."""
     head = metadata.current_snapshot()
     return (head.sequence_number or 0 if head else 0, metadata.last_updated_ms)
+
+
+def is_older(table: "Table", shown: TableNow) -> bool:
+    """Whether the catalog's version of a table is older than what readers read: what `repoint`
+    leaves so where the metadata of that is lost.
+    """
+    head = table.current_snapshot()
+    if head is None:
+        return True
+    if shown.built_at is None or table.snapshot_by_id(shown.snapshot) is not None:
+        return False
+    return datetime.fromtimestamp(head.timestamp_ms / 1_000, UTC) < shown.built_at
 
 
 def repoint(data_dir: Path) -> None:

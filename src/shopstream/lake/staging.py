@@ -69,7 +69,7 @@ class Staging:
         self._lake, self._con, self._model, self._temp = lake, con, model, temp
         self._full = step.mode == "full"
         self._again = self._full or wanted.ranged
-        self._alone = wanted.alone
+        self._wanted = wanted
         # A table whose metadata is damaged is made anew where nothing of it is to be kept.
         self._anew = wanted.alone and lake.is_hurt(model.name)
         self._table = lake.open_anew(model.name) if self._anew else lake.open(model.name)
@@ -89,11 +89,13 @@ class Staging:
         """Make the rows and audit them, written aside already or then; the tests that they fail."""
         import duckdb
 
-        if spoilt := self._lake.spoilt(self._model.name):
+        if spoilt := self._lake.leave_out_spoilt(self._model, self._wanted):
             return [
                 self._failure(
                     f"{spoilt} is missing or not what was landed: run `shopstream lake reland`,"
-                    " which makes it anew while the log has its events"
+                    " which makes it anew while the log has its events; when it has them no more,"
+                    f" `shopstream lake rebuild {self._model.name} --anyway` goes on without it,"
+                    " and gives up what else bronze doesn't have"
                 )
             ]
         try:
@@ -185,7 +187,7 @@ class Staging:
     def _merged(self, source: Source) -> str:
         """New rows and the table's own rows that they are to be seen with."""
         model, files = self._model, self._lake.files_of(self._model.name)
-        if self._alone:
+        if self._wanted.alone:
             return "SELECT * FROM new_rows"
         new = "SELECT * FROM new_rows"
         keys = ", ".join(map(quoted, model.merge.keys)) if model.merge else ""

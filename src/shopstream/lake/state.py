@@ -29,6 +29,7 @@ from shopstream.lake.fingerprint import fingerprint
 from shopstream.lake.inputs import Inputs, New
 from shopstream.lake.model import Model, Source, load_models, load_sources
 from shopstream.lake.plan import NO_DAYS, Days, Standing, Step, Wanted, grown, plan, union
+from shopstream.lake.repoint import is_older
 from shopstream.settings import Settings
 
 if TYPE_CHECKING:
@@ -95,13 +96,8 @@ class LakeState:
     def _found(self, name: str, known: TableNow | None) -> TableNow | None:
         table = open_table(self.catalog, self.models[name], self._settings.data_dir)
         snapshot = table.current_snapshot()
-        if snapshot is None:
+        if snapshot is None or (known and is_older(table, known)):
             return None
-        made_at = datetime.fromtimestamp(snapshot.timestamp_ms / 1_000, UTC)
-        shown_at = known.built_at if known else None
-        is_older = shown_at is not None and made_at < shown_at
-        if known and is_older and table.snapshot_by_id(known.snapshot) is None:
-            return None  # an older copy of the catalog
         files, rows = planned(table, self.folder)
         checkpoint = checkpoint_of(table)
         return TableNow(
@@ -112,7 +108,7 @@ class LakeState:
             landed=checkpoint.landed,
             upstream=checkpoint.upstream,
             model=checkpoint.model,
-            built_at=made_at,
+            built_at=datetime.fromtimestamp(snapshot.timestamp_ms / 1_000, UTC),
         )
 
     def open(self, name: str) -> Table:
@@ -201,9 +197,23 @@ class LakeState:
         """The days of the landed files that table `name` is to read; none if it reads no such."""
         return self._new[name].days if name in self._new else NO_DAYS
 
-    def spoilt(self, name: str) -> Path | None:
-        """A landed file that table `name` is to read and can't."""
-        return self._inputs.spoilt(self._new[name].files) if name in self._new else None
+    def leave_out_spoilt(self, model: Model, wanted: Wanted) -> Path | None:
+        """Leave out landed files that the table can't read where that loses no row of it, or is
+        wanted; one that it is to read nonetheless.
+
+        Of those that it has read before it keeps its own rows. Where the log has them still it
+        waits: made anew, they may say more than it has kept.
+        """
+        if model.name not in self._new:
+            return None
+        new, now = self._new[model.name], self.tables.get(model.name)
+        kept = now.landed if now and not wanted.alone else ""
+        spoilt = self._inputs.spoilt(new.files)
+        out = {p for p in spoilt if wanted.anyway or self._inputs.only_read(p, kept)}
+        if out:
+            left = [path for path in new.files if path not in out]
+            self._new[model.name] = new._replace(files=left)
+        return next((path for path in spoilt if path not in out), None)
 
     def files_of(self, name: str) -> list[Path]:
         """The data files of a published table; none of one that isn't."""

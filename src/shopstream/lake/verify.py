@@ -256,7 +256,8 @@ def _verify_tables(
     metadata = verify_metadata(engine.dir.root, current.tables)
     report.differences += metadata.differences
     report.uncompared += metadata.uncompared
-    broken = _verify_data(engine, shown, report) | metadata.broken
+    known = {name: table for name, table in shown.items() if name not in metadata.unknown}
+    broken = _verify_data(engine, known, report) | metadata.broken
     compared = Compared()
     temp = lake / "tmp" / f"check-{uuid.uuid4().hex[:8]}"
     whole = {name: table for name, table in shown.items() if name not in broken}
@@ -272,7 +273,9 @@ def _verify_tables(
 
 
 def _verify_data(engine: Engine, shown: Mapping[str, Shown], report: LakeReport) -> set[str]:
-    """Compare the tables' files with their hashes; the tables that have a broken one."""
+    """Compare the tables' files with their hashes; the tables that have a broken one. Files that
+    the catalog knows nothing of may have gone rightly.
+    """
     lake = engine.dir.root / "lake"
     with engine.read_builds() as builds:
         recorded = builds.files()

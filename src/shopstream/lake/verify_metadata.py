@@ -17,10 +17,12 @@ TRIES = 3
 
 class Metadata(NamedTuple):
     """What is wrong with the metadata of tables that readers see: of `broken` ones, as
-    `differences`. `uncompared` says what could not be looked at, and why.
+    `differences`. `uncompared` says what could not be looked at, and why. Of `unknown` tables the
+    catalog doesn't know what readers read.
     """
 
     broken: set[str]
+    unknown: set[str]
     differences: list[str]
     uncompared: list[str]
 
@@ -29,7 +31,7 @@ def verify_metadata(data_dir: Path, shown: Mapping[str, TableNow]) -> Metadata:
     """Read all metadata of the tables that readers see. `find_lost` tells of a catalog that is lost
     or leads to an older version of them.
     """
-    found = Metadata(set(), [], [])
+    found = Metadata(set(), set(), [], [])
     try:
         lost = (shown.keys() - pointers(data_dir).keys()) | astray(data_dir).keys()
     except DataDirError:
@@ -37,30 +39,36 @@ def verify_metadata(data_dir: Path, shown: Mapping[str, TableNow]) -> Metadata:
     found.broken.update(lost & shown.keys())
     try:
         for table in sorted(shown.keys() - lost):
-            if said := _differences(data_dir, table, shown[table]):
+            said, is_unknown = _differences(data_dir, table, shown[table])
+            if said:
                 found.broken.add(table)
                 found.differences.extend(said)
+            if is_unknown:
+                found.unknown.add(table)
     except DataDirError as e:
         found.uncompared.append(f"the tables' metadata: {e}")
     return found
 
 
-def _differences(data_dir: Path, table: str, seen: TableNow) -> list[str]:
-    """What is wrong with a table. A build may go on meanwhile, and files that it made unneeded go
-    after a while: what is wrong then is looked at again.
+def _differences(data_dir: Path, table: str, seen: TableNow) -> tuple[list[str], bool]:
+    """What is wrong with a table, and whether the catalog doesn't know what readers read of it. A
+    build may go on meanwhile, and files that it made unneeded go after a while: what is wrong then
+    is looked at again.
     """
     lake = lake_folder(data_dir)
     pointer = pointers(data_dir).get(table)
     for _ in range(TRIES):
         if pointer is None:
-            return []
+            break
+        is_unknown = False
         found = [
             f"lake/{damage.file} {damage.why}; {remedy(table)}"
             for damage in damaged_metadata(pointer, lake)
         ]
         if not found:
             name, named = Path(pointer).name, data_files(pointer, seen.snapshot, lake)
-            if named is None and _is_shown(data_dir, table, seen):
+            is_unknown = named is None and _is_shown(data_dir, table, seen)
+            if is_unknown:
                 found = [
                     f"{table}: {name} does not know what readers read: `shopstream build` shows"
                     " them what it does, or says what else to do"
@@ -70,8 +78,8 @@ def _differences(data_dir: Path, table: str, seen: TableNow) -> list[str]:
                     f"{table}: {name} leads to other data files than readers read; {remedy(table)}"
                 ]
         if not found or pointer == (pointer := pointers(data_dir).get(table)):
-            return found
-    return []
+            return found, is_unknown
+    return [], False
 
 
 def _is_shown(data_dir: Path, table: str, seen: TableNow) -> bool:
