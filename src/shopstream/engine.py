@@ -98,9 +98,16 @@ class Engine:
         return self._held(self.make_tables(shard))
 
     def read_tables(self, shard: int) -> RocksTables:
+        """A shard's tables as any other process may read them; raises Resharded when they can't
+        be because they are no longer those of the data directory.
+        """
         from shopstream.local.tables import RocksTables
 
-        return RocksTables.reader(self.dir.tables(shard))
+        try:
+            return RocksTables.reader(self.dir.tables(shard))
+        except (DataDirError, OSError):
+            self.ensure_current()
+            raise
 
     def find_tables(self, shard: int) -> RocksTables | None:
         """The same, or None where no processor ever ran."""
