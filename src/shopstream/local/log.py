@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS progress (source TEXT PRIMARY KEY, done INTEGER NOT N
 _encode = msgspec.msgpack.Encoder().encode
 _decode_entries = msgspec.msgpack.Decoder(list[Entry]).decode
 _decode_parts = msgspec.msgpack.Decoder(list[bytes]).decode
+_DAMAGED = (msgspec.DecodeError, zstandard.ZstdError)
+"""What a row raises whose bytes aren't those that were written: SQLite doesn't see that."""
 
 
 class SqliteLog:
@@ -215,8 +217,10 @@ class SqliteLog:
         """Those of one shard, of the row at `start`."""
         if not part:
             return []
-        with _of_row(start):
+        try:
             return _decode_entries(self._inflate(part, max_output_size=INFLATED_BYTES_MAX))
+        except _DAMAGED as e:
+            raise _damaged(start, e) from e
 
     def extents(self, position: int, rows_max: int) -> list[Extent]:
         """Where rows from `position` on are, without what is in them."""
@@ -335,17 +339,14 @@ def _is_whole(db: apsw.Connection) -> bool:
 
 def _parts(start: int, body: bytes) -> list[bytes]:
     """Each shard's, of the row at `start`."""
-    with _of_row(start):
-        return _decode_parts(body)
-
-
-@contextmanager
-def _of_row(start: int) -> Iterator[None]:
-    """SQLite doesn't see that bytes of a row aren't those that were written."""
     try:
-        yield
-    except (msgspec.DecodeError, zstandard.ZstdError) as e:
-        raise LogBroken(f"the log's row at {start} is damaged: {e}") from e
+        return _decode_parts(body)
+    except _DAMAGED as e:
+        raise _damaged(start, e) from e
+
+
+def _damaged(start: int, error: Exception) -> LogBroken:
+    return LogBroken(f"the log's row at {start} is damaged: {error}")
 
 
 @contextmanager
