@@ -4,7 +4,7 @@ or there twice.
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from shopstream.lake.keeping import RECENT
 from shopstream.lake.lag import lag_of
 from shopstream.lake.maintain import maintain
 from shopstream.lake.plan import Wanted
+from shopstream.lake.rebuild import rebuild
 from shopstream.lake.verify import Processed, verify
 from shopstream.local.landed import Landed
 
@@ -293,6 +294,69 @@ def test_a_database_of_before_there_was_an_origin_goes_on(tmp_path: Path, whole:
     assert rows_of(lake) == whole[2]
     with lake.landed() as landed:
         assert 0 < last < landed.last() < 100
+
+
+# --- builds.db ------------------------------------------------------------------------------------
+
+
+def test_a_lost_builds_db_is_told_of_and_made_of_what_readers_read(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path / "data", 1)
+    with lake.engine.read_builds() as builds:
+        recorded = builds.files()
+    lose(lake, "builds.db")
+    (said,) = differences(lake)
+    assert said.startswith("lake/builds.db is missing")
+    assert "`shopstream build`" in said
+    make(lake)
+    assert differences(lake) == []
+    with lake.engine.read_builds() as builds:
+        assert builds.files() == recorded
+    (name,) = lake.files("silver_orders")["2025-11-18"]
+    (lake.folder / name).write_bytes(b"damaged")
+    assert any("lake rebuild silver_orders" in said for said in differences(lake))
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def overwrite_first_page(path: Path) -> None:
+    body = path.read_bytes()
+    path.write_bytes(body[:4] + bytes(byte ^ 0xFF for byte in body[4:100]) + body[100:])
+
+
+@pytest.mark.parametrize("damage", [cut_off, overwrite_first_page, Path.unlink])
+def test_what_nobody_can_read_is_not_taken_for_what_was_written(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    lake = lake_of(tmp_path / "data", 1)
+    rows = rows_of(lake)
+    (name,) = lake.files("silver_orders")["2025-11-18"]
+    damage(lake.folder / name)
+    lose(lake, "builds.db")
+    (said,) = differences(lake)
+    assert said.startswith("lake/builds.db is missing")
+    make(lake)
+    found = differences(lake)
+    assert any(name in said for said in found)
+    assert all("`shopstream lake rebuild silver_orders`" in said for said in found)
+    rebuild(lake.settings, "silver_orders")
+    assert differences(lake) == []
+    assert rows_of(lake) == rows
+
+
+def test_what_is_no_builds_db_is_to_be_moved_away(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path / "data", 1)
+    lose(lake, "builds.db")
+    (lake.folder / "builds.db").write_bytes(b"no database" * 500)
+    (said,) = differences(lake)
+    assert "lake/builds.db is damaged" in said
+    assert "move it away and run `shopstream build`" in said
+    with pytest.raises(DataDirError, match="move it away"):
+        make(lake)
+    lose(lake, "builds.db")
+    make(lake)
+    assert differences(lake) == []
 
 
 # --- current.json ---------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ Nothing here is taken from the models: what each event is and says is worked out
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -340,7 +340,7 @@ def _archived(engine: Engine, checkpoint: str) -> list[str]:
 
 def _find_unread(engine: Engine, checkpoint: str, found: Compared) -> None:
     """Archived offers that were there long before the last build and that it passed over."""
-    with engine.read_builds() as builds:
+    with suppress(DataDirError), engine.read_builds() as builds:
         if "silver_offers" in builds.failing():
             return  # it waits, and that is said elsewhere
     root = engine.dir.root

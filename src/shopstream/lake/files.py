@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,25 @@ def data_file(lake_dir: Path, name: str, rows: int) -> DataFile:
     """What is to be recorded of file `name` in `lake_dir`. Raises OSError when it isn't there."""
     path = lake_dir / name
     return DataFile(name, path.stat().st_size, sha256_of(path), rows)
+
+
+def files_of(lake_dir: Path, names: Sequence[str], rows: int) -> list[DataFile]:
+    """What would have been recorded of a table's files; nothing where they can't be read, or don't
+    have so many rows.
+    """
+    from pyarrow import ArrowException  # type: ignore[import-untyped]  # no types
+    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+
+    found = []
+    try:
+        for name in names:
+            with ParquetFile(lake_dir / name) as file:
+                # Not only what it says of itself at its end.
+                read = sum(batch.num_rows for batch in file.iter_batches())
+            found.append(data_file(lake_dir, name, read))
+    except (OSError, ArrowException):
+        return []
+    return found if sum(file.rows for file in found) == rows else []
 
 
 def sha256_of(path: Path) -> str:

@@ -36,6 +36,7 @@ def find_lost(engine: Engine) -> Iterator[str]:
                 " anew"
             )
         return
+    yield from _builds_lost(engine)
     current = read_current(root)
     try:
         known = astray(root)
@@ -51,6 +52,21 @@ def find_lost(engine: Engine) -> Iterator[str]:
                 f"{what} {_listed(lost)}, and their metadata is missing or damaged:"
                 " `shopstream lake rebuild` makes each anew from bronze"
             )
+
+
+def _builds_lost(engine: Engine) -> Iterator[str]:
+    if not (engine.dir.root / "lake" / "builds.db").exists():
+        yield (
+            "lake/builds.db is missing, which says what was written to each data file:"
+            " `shopstream build` makes it anew of what readers read, and takes what it can read"
+            " for that"
+        )
+        return
+    try:
+        with engine.read_builds() as builds:
+            builds.files()
+    except DataDirError as e:
+        yield str(e)
 
 
 def _listed(tables: Collection[str]) -> str:

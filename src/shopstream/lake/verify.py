@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from shopstream.bronze import Named, files_of_bronze
 from shopstream.engine import Engine
+from shopstream.errors import DataDirError
 from shopstream.events import TOPICS
 from shopstream.flows.work import ACCEPTED, DUPLICATE, QUARANTINED
 from shopstream.lake.compare import Compared, Shown, compare_ledger, compare_silver, comparing
@@ -277,8 +278,11 @@ def _verify_data(engine: Engine, shown: Mapping[str, Shown], report: LakeReport)
     the catalog knows nothing of may have gone rightly.
     """
     lake = engine.dir.root / "lake"
-    with engine.read_builds() as builds:
-        recorded = builds.files()
+    try:
+        with engine.read_builds() as builds:
+            recorded = builds.files()
+    except DataDirError:
+        return set(shown)  # `find_lost` tells of it; nobody knows which are whole
     broken = set()
     for table, entry in shown.items():
         for path in map(Path, entry.files):

@@ -2,24 +2,26 @@
 
 The SHA-256 of each data file, what was built when, which tests fail, the alerts that came of it,
 and which files nobody needs any more. Whoever opens it for writing is the builder: it holds the
-lake's lock, and may write the catalog and the warehouse too.
+lake's lock, and may write the catalog and the warehouse too. One that is made where another was
+lost takes the files that readers read for what was written, as far as they can be read.
 
 A failed test and its alert are written in one transaction, so a test that begins to fail makes one
 alert, however often the builder is killed; while it stays failed it makes no other.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
+import apsw
 import msgspec
 
 from shopstream.errors import DataDirError
 from shopstream.events import Alert
 from shopstream.lake.current import read_current
-from shopstream.lake.files import DataFile
+from shopstream.lake.files import DataFile, files_of
 from shopstream.lake.quality import TestFailure, alert_of
 from shopstream.local.datadir import make_folder, take_lock
 from shopstream.local.sqlite import connect, disk_errors, open_database, transaction
@@ -76,7 +78,7 @@ class Builds:
         )
         try:
             with _disk():
-                self._db = open_database(folder / _FILE_NAME, lambda db: db.execute(_SCHEMA))
+                self._db = open_database(folder / _FILE_NAME, lambda db: _make(db, data_dir))
             self._end_what_was_shown(data_dir)
         except BaseException:
             self._lock.close()
@@ -169,10 +171,7 @@ class Builds:
     def record_files(self, files: Iterable[DataFile]) -> None:
         """Remember data files, before the commit that makes them part of a table."""
         with self._changing():
-            self._db.executemany(
-                "INSERT OR REPLACE INTO files (name, bytes, sha256, rows) VALUES (?, ?, ?, ?)",
-                [tuple(file) for file in files],
-            )
+            _record(self._db, files)
 
     def files(self) -> dict[str, DataFile]:
         """Every data file that is remembered, by name."""
@@ -275,5 +274,25 @@ class Builds:
         self.close()
 
 
+def _make(db: apsw.Connection, data_dir: Path) -> None:
+    """Make what is missing; of the files that readers read, where another was lost."""
+    new = not db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'files'").get
+    db.execute(_SCHEMA)
+    with suppress(DataDirError):  # nothing is shown
+        for now in read_current(data_dir).tables.values() if new else ():
+            _record(db, files_of(data_dir / "lake", now.files, now.rows))
+
+
+def _record(db: apsw.Connection, files: Iterable[DataFile]) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO files (name, bytes, sha256, rows) VALUES (?, ?, ?, ?)",
+        [tuple(file) for file in files],
+    )
+
+
 def _disk() -> AbstractContextManager[None]:
-    return disk_errors("lake/builds.db", "run `shopstream build`")
+    return disk_errors(
+        "lake/builds.db",
+        "run `shopstream build`",
+        damaged="move it away and run `shopstream build`, which makes it anew of what readers read",
+    )

@@ -12,7 +12,7 @@ these tables read all of them. It is `unsure` then, until bronze was asked what 
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
@@ -195,6 +195,10 @@ class Landed:
             "SELECT first, after FROM intent ORDER BY first LIMIT ?", (ranges_max,)
         )
         return [Range(*row) for row in found]
+
+    def intended(self) -> int:
+        """The log position up to which everything is landed or written down."""
+        return max(self.position(), self._one("SELECT coalesce(max(after), 0) FROM intent"))
 
     def intend(self, ranges: Sequence[Range]) -> None:
         """Write down what will be landed next: ranges that follow the position without a gap."""
@@ -385,15 +389,10 @@ def _read_up_to(data_dir: Path) -> int:
     return max((int(now.landed) for now in tables if now.landed.isdecimal()), default=0)
 
 
-@contextmanager
-def _disk() -> Iterator[None]:
-    try:
-        with disk_errors("lake/landed.db", "nothing was landed yet; run `shopstream build`"):
-            yield
-    except DataDirError as e:
-        if isinstance(e.__cause__, apsw.CorruptError | apsw.NotADBError):
-            raise DataDirError(
-                f"lake/landed.db is damaged ({e.__cause__}): move it away and run `shopstream"
-                " build`, which makes it anew of bronze/ and the log"
-            ) from e.__cause__
-        raise
+def _disk() -> AbstractContextManager[None]:
+    return disk_errors(
+        "lake/landed.db",
+        "nothing was landed yet; run `shopstream build`",
+        damaged="move it away and run `shopstream build`, which makes it anew of bronze/ and the"
+        " log",
+    )

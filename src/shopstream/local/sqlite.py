@@ -72,8 +72,9 @@ def _make_new(path: Path, make: Callable[[apsw.Connection], object]) -> None:
 
 
 @contextmanager
-def disk_errors(name: str, missing: str, *, full: bool = True) -> Iterator[None]:
-    """SQLite's errors as DataDirError; `missing` says what to do when there is no such database.
+def disk_errors(name: str, missing: str, *, damaged: str = "", full: bool = True) -> Iterator[None]:
+    """SQLite's errors as DataDirError; `missing` says what to do when there is no such database,
+    `damaged` when it is none, if anything can be done.
 
     A full disk, with `full` only: elsewhere it heals, and who waits for that wants to know it.
     """
@@ -85,5 +86,9 @@ def disk_errors(name: str, missing: str, *, full: bool = True) -> Iterator[None]
         if not full:
             raise
         raise DataDirError(f"no room for {name}: {e}; nothing of this was kept") from e
-    except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError) as e:
+    except (apsw.CorruptError, apsw.NotADBError) as e:
+        if damaged:
+            raise DataDirError(f"{name} is damaged ({e}): {damaged}") from e
+        raise DataDirError(f"{name}: {e}; nothing of this was kept") from e
+    except (apsw.IOError, apsw.ReadOnlyError) as e:
         raise DataDirError(f"{name}: {e}; nothing of this was kept") from e
