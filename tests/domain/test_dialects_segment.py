@@ -498,12 +498,6 @@ def test_many_faults_of_one_list_are_summed_up() -> None:
     assert len(found) == 101
 
 
-def test_a_message_that_repeats_itself_into_megabytes_is_refused() -> None:
-    message = track("Order Completed", {"products": [{}] * 5_000}, context={"page": {}})
-    message["context"]["page"]["path"] = "/" * 8_000
-    assert faults(message) == [("too_large", "event")]
-
-
 def test_the_context_of_a_batch_is_bounded_and_read_like_a_message() -> None:
     message = json.dumps(track("x")).encode()
     assert faults(message, b" " * (CONTEXT_BYTES_MAX + 1)) == [("too_large", "context")]

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from shopstream.collector.judge import Judge
+from shopstream.collector.judge import ANSWER_BYTES_MAX, Judge
 from shopstream.collector.splitting import Split
 from shopstream.collector.watch import Health, StageHealth
 from shopstream.events import TOPICS, Offer, Topic
@@ -76,7 +76,21 @@ _ANSWERS: Json = {
         rejected={**_COUNT, "description": "Of these, broken or oversized ones, kept as they are."},
     ),
     "Success": _object(success={"type": "boolean"}),
-    "Verdicts": _object(valid=_COUNT, invalid=_COUNT, results=_list_of("Verdict")),
+    "Verdicts": {
+        "type": "object",
+        "properties": {
+            "valid": _COUNT,
+            "invalid": _COUNT,
+            "cut": {
+                **_COUNT,
+                "description": "Results that say only whether the event is valid, as the answer"
+                f" would come to more than {ANSWER_BYTES_MAX // 2**20} MiB: send these events again"
+                " in another request. Absent where there are none.",
+            },
+            "results": _list_of("Verdict"),
+        },
+        "required": ["valid", "invalid", "results"],
+    },
     "Verdict": {
         "type": "object",
         "description": "What would become of one event: what it would be read as, or all that is"

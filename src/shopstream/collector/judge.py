@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from shopstream.collector.splitting import Split
 from shopstream.domain.canonical import settle
@@ -12,6 +13,9 @@ from shopstream.domain.validation import read_event, read_lines
 from shopstream.events import Event, Failure, Order, Rejection
 from shopstream.flow_settings import limits_of
 from shopstream.settings import Settings
+
+ANSWER_BYTES_MAX = 4 * 1024 * 1024
+"""Verdicts of one answer that tell more than whether an event is valid."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _READ = {"segment": read_segment, "ga4": read_ga4}
@@ -26,14 +30,26 @@ class Judge:
 
     def verdicts(self, topic: str, dialect: str, found: Split, received_us: int) -> bytes:
         """JSON: a result for each item of a body in its order (its canonical form, or all that is
-        wrong), and how many are valid.
+        wrong), and how many are valid. Once the results come to ANSWER_BYTES_MAX, one that doesn't
+        fit any more says only whether its item is valid, and `cut` counts these.
         """
-        verdicts = [self._verdict(topic, dialect, raw, received_us) for raw in found.events]
-        for place, rejection in zip(found.places, found.rejections, strict=True):
-            verdicts.insert(place, _invalid(rejection.failures))
-        results = [{"index": n, **verdict} for n, verdict in enumerate(verdicts)]
-        valid = sum(result["valid"] for result in results)
-        return _encode({"valid": valid, "invalid": len(results) - valid, "results": results})
+        rejections = dict(zip(found.places, found.rejections, strict=True))
+        events = iter(found.events)
+        results, size, valid, cut = list[Raw](), 0, 0, 0
+        for n in range(len(found.events) + len(rejections)):
+            if n in rejections:
+                verdict = _invalid(rejections[n].failures)
+            else:
+                verdict = self._verdict(topic, dialect, next(events), received_us)
+            valid += verdict["valid"]
+            result = _encode({"index": n, **verdict})
+            if size + len(result) > ANSWER_BYTES_MAX:
+                result = _encode({"index": n, "valid": verdict["valid"]})
+                cut += 1
+            size += len(result)
+            results.append(Raw(result))
+        counts = {"valid": valid, "invalid": len(results) - valid}
+        return _encode(counts | ({"cut": cut} if cut else {}) | {"results": results})
 
     def _verdict(self, topic: str, dialect: str, raw: bytes, received_us: int) -> dict[str, Any]:
         if dialect not in _READ:

@@ -19,7 +19,8 @@ from shopstream.events import EVENT_OF, ID_BYTES_MAX, QUANTITY_MAX, Failure, Ord
 REASONS: dict[str, str] = {
     "json": "Not JSON, or not an object.",
     "encoding": "Not UTF-8.",
-    "too_large": "Over `event_bytes_max` or `order_bytes_max`, or a payload over 1 MiB.",
+    "too_large": "Over `event_bytes_max` or `order_bytes_max`, a payload over 1 MiB, or a message"
+    " whose events would come to over 16 times its bytes.",
     "columns": "A CSV row with another number of columns than its header.",
     "missing": "A required field is absent, null or empty.",
     "type": "Another JSON type than the field has.",
@@ -45,6 +46,8 @@ PAYLOAD_BYTES_MAX = 1024 * 1024
 LINES_MAX = 10_000
 LINES_FAILURES_MAX = 100
 """Once so many are found, no more lines are looked at: a small order could have MBs of them."""
+COPIES_MAX = 16
+"""What one event may be made into, each part with a copy of what they share: times its own bytes."""
 EARLIEST_US = -62_135_596_800_000_000
 """0001-01-01T00:00:00Z, the first instant that can be written."""
 SHOWN_CHARS_MAX = 200

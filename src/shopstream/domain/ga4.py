@@ -68,7 +68,7 @@ def read_ga4(raw: bytes, context: bytes, received_us: int) -> list[tuple[Topic, 
     for _, found in events:
         if visitor and type(found.get("session_id")) is str:
             found["session_id"] = f"{visitor}.{found['session_id']}"
-    return written(events)
+    return written(events, raw, context)
 
 
 def _visitor(message: Object) -> str:

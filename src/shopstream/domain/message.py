@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from shopstream.domain.failures import AMOUNT_TEXT, UNREADABLE, shown
+from shopstream.domain.failures import AMOUNT_TEXT, COPIES_MAX, UNREADABLE, shown
 from shopstream.errors import ShopstreamError
 from shopstream.events import Failure, Topic
 
@@ -20,8 +20,10 @@ Object: TypeAlias = dict[str, Any]
 
 FAULTS_MAX = 100
 """Faults of one list's elements that are told one by one."""
-MADE_BYTES_MAX = 8 * 1024 * 1024
-"""A message whose events repeat so much that they come to more than this is refused."""
+SMALL_BYTES = 8 * 1024
+"""A smaller message may be made into as much as one of this size: many small products, each with the
+page and the referrer, come to more than COPIES_MAX times what was sent.
+"""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNREADABLE = (ArithmeticError, *UNREADABLE)
@@ -56,20 +58,25 @@ def read_object(raw: bytes, field: str = "event") -> Object:
     return found
 
 
-def written(events: Iterable[tuple[Topic, Object]]) -> list[tuple[Topic, bytes]]:
-    """The events as JSON; raises Unreadable where they are too deep or too much."""
+def written(
+    events: Iterable[tuple[Topic, Object]], raw: bytes, context: bytes
+) -> list[tuple[Topic, bytes]]:
+    """The events of the message `raw` as JSON; raises Unreadable where they are too deep, or repeat
+    so much that they come to more than COPIES_MAX times the message and once its context.
+    """
+    most = COPIES_MAX * max(SMALL_BYTES, len(raw)) + len(context)
     made = []
     size = 0
     for topic, event in events:
         try:
-            raw = _encode(event)
+            found = _encode(event)
         except RecursionError:
             raise Unreadable([_too_deep("event", "an object in objects")]) from None
-        size += len(raw)
-        if size > MADE_BYTES_MAX:
-            wanted = f"a message whose events come to at most {MADE_BYTES_MAX} bytes"
+        size += len(found)
+        if size > most:
+            wanted = f"a message of {len(raw)} bytes whose events come to at most {most}"
             raise Unreadable([Failure("too_large", "event", f"over {size} bytes", wanted)])
-        made.append((topic, raw))
+        made.append((topic, found))
     return made
 
 

@@ -16,6 +16,7 @@ from shopstream.domain.canonical import RESERVED
 from shopstream.domain.currencies import CURRENCIES
 from shopstream.domain.failures import (
     AMOUNT_TEXT,
+    COPIES_MAX,
     EARLIEST_US,
     LINES_MAX,
     PAYLOAD_BYTES_MAX,
@@ -150,10 +151,6 @@ _READ: dict[str, Callable[[bytes, int, Limits], Event]] = {
     "carts": _read_cart_line,
     "stock": _read_stock,
 }
-
-
-COPIES_MAX = 16
-"""What the bad lines of an order may come to, each with a copy of all else: times its own bytes."""
 
 
 class ReadLines(NamedTuple):

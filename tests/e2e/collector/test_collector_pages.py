@@ -9,11 +9,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shopstream.collector.docs_page import docs_page
+from shopstream.collector.judge import ANSWER_BYTES_MAX
 from shopstream.events import Entry
 from shopstream.heartbeats import write_heartbeat
 from shopstream.schemas import EXAMPLES
 
 CLICK = {"user_id": "u1"}
+PRODUCTS = [{"product_id": f"p{n}", "price": 1} for n in range(40)]
 
 
 def beat(collector: Any, stage: str = "processor-0", **values: Any) -> None:
@@ -307,6 +309,29 @@ def test_messages_of_other_dialects_are_judged_too(collector: Any) -> None:
     assert answer.json()["results"][0]["events"][0]["event"]["event_type"] == "view"
     answer = collector.post("/v1/validate/clicks?dialect=segment", {"type": "track"})
     assert answer.json()["invalid"] == 1
+
+
+def test_verdicts_that_come_to_more_than_an_answer_holds_say_only_whether_all_is_well(
+    collector: Any,
+) -> None:
+    url = "/v1/validate/clicks?dialect=segment"
+    message = {
+        "type": "track", "event": "Order Completed", "userId": "u1",
+        "timestamp": "2026-01-31T12:00:00Z",
+        "context": {"page": {"path": "/" + "a" * 1_000}},
+        "properties": {"order_id": "o1", "currency": "EUR", "products": PRODUCTS},
+    }  # fmt: skip
+    whole = collector.post(url, message)
+    assert whole.json()["valid"] == 1
+    most = ANSWER_BYTES_MAX // len(whole.content)
+    assert "cut" not in whole.json()
+    answer = collector.post(url, [message] * (most + 100) + [{"type": "track"}])
+    found = answer.json()
+    assert ANSWER_BYTES_MAX / 2 < len(answer.content) < ANSWER_BYTES_MAX + 10_000
+    assert (found["valid"], found["invalid"]) == (most + 100, 1)
+    short = [result for result in found["results"] if len(result) == 2]
+    assert short == [{"index": result["index"], "valid": True} for result in short]
+    assert 90 <= len(short) == found["cut"] <= 110
 
 
 def test_what_cannot_be_judged_is_refused(collector: Any) -> None:
