@@ -16,7 +16,8 @@ def translate(entry: Entry, work: Work, refuse: Refuse) -> Iterator[Entry]:
     """The events that a Segment or GA4 entry holds, in our dialect, an entry for each topic.
 
     What can't be read is refused as it came. The ledger counts the events that a message makes
-    beyond the one that it is as derived, so that received + derived adds up in each topic.
+    beyond the one that it is as derived, so that received + derived adds up in each topic. Raises
+    TooMuch where it is more than `work` may hold.
     """
     found: dict[str, list[bytes]] = {}
     for n, raw in enumerate(entry.events):
@@ -28,6 +29,7 @@ def translate(entry: Entry, work: Work, refuse: Refuse) -> Iterator[Entry]:
         for topic, event in events:
             moved[topic] = moved.get(topic, 0) + units_of(topic, event, entry.on_bad_line)
             found.setdefault(topic, []).append(event)
+            work.make(len(event))
         for name, units in moved.items():
             if units:
                 work.count(name, entry.source, DERIVED, units)

@@ -1,5 +1,6 @@
 """What one micro-batch will write, and the counts that must add up."""
 
+import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -21,6 +22,10 @@ DERIVED = "derived"
 STORED, EXPIRED, RESOLVED = "stored", "expired", "resolved"
 FAILED = "failed"
 """Of timers, by rule: how often the code failed at one that was due."""
+
+
+class TooMuch(Exception):
+    """What arrived is made into more events than a micro-batch should hold."""
 
 
 class ExpiryList(msgspec.Struct, array_like=True):
@@ -125,6 +130,8 @@ class Work:
         self.count = ledger.count
         self.key = key
         self.now_us = 0
+        self.made_bytes_max = math.inf
+        self._made_bytes = 0
         self.offers: dict[str, Offer] = {}
         self._made: list[tuple[str, str]] = []
         self._to_archive: list[bytes] = []
@@ -134,6 +141,12 @@ class Work:
         self._rejected = 0
         self._expiring: dict[tuple[str, int], list[tuple[str, str]]] = {}
         self._stored: dict[tuple[str, int], dict[str, int]] = {}
+
+    def make(self, size: int) -> None:
+        """Note that an event of so many bytes was made of a message. Raises TooMuch."""
+        self._made_bytes += size
+        if self._made_bytes > self.made_bytes_max:
+            raise TooMuch
 
     def expire(self, table: str, ttl_us: int, pk: str, sk: str) -> None:
         """Forget an item `ttl_us` after this micro-batch."""
