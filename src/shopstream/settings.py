@@ -442,7 +442,7 @@ def _convert(name: str, wanted: Any, value: Any, where: str) -> Any:
                 raise ValueError("not a finite number")
             return number
         return msgspec.convert(value, wanted)
-    except (ValueError, ArithmeticError, msgspec.MsgspecError):
+    except (TypeError, ValueError, ArithmeticError, msgspec.MsgspecError):
         raise ConfigError(f"{where}: {name} = {value!r} is not {_WANTED[wanted]}") from None
 
 

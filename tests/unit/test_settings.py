@@ -8,6 +8,8 @@ from shopstream.errors import ConfigError
 from shopstream.settings import Settings, load_settings, setting_table
 
 WRONG = {
+    "rules = 3": "rules = 3 is not a path",
+    "rules = []": "rules = [] is not a path",
     "port = 70000": "setting port: 70000 is not 0 to 65535",
     'events_ttl = "0s"': "setting events_ttl: 0s is not at least 1h",
     'orders_ttl = "59m"': "setting orders_ttl: 59m is not at least 1h",
