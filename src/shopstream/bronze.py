@@ -13,7 +13,6 @@ import io
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
 ROWS_MAX = 100_000
 """Rows of the log that are looked at together."""
-_HOUR_US = 3_600_000_000
 _NAME = re.compile(
     rf"bronze/({'|'.join((*TOPICS, QUARANTINE))})/dt=(\d{{4}}-\d\d-\d\d)/hour=(\d\d)"
     r"/(\d{20})-(\d{20})\.json\.zst"
@@ -109,17 +107,26 @@ def files_of_bronze(root: Path) -> dict[Range, list[Named]]:
     return {one: sorted(found[one]) for one in sorted(found)}
 
 
-def is_landed(root: Path, position: int, appended_us: int) -> bool:
-    """Whether bronze has files of a range that begins at this position of the log, of a row that
-    was appended then.
+def is_landed(root: Path, log: "SqliteLog", position: int) -> bool:
+    """Whether bronze has files of a range that begins at this position of the log, or after rows
+    of which no file is made: of marks that resolve rejections.
     """
-    hours = [arrival_hour(max(0, appended_us - n * _HOUR_US)) for n in (0, 1)]
-    folders = [
-        (root / file_name(topic, hour, position, position + 1)).parent
-        for topic in (*TOPICS, QUARANTINE)
-        for hour in hours
-    ]
-    return any(file for folder in folders for file in folder.glob(f"{position:020d}-*.json.zst"))
+    rows = log.extents(position, 1)
+    if not rows or rows[0].position != position:
+        return False
+    starts = []
+    for row in log.rows(position, log.end()):
+        starts.append(row.position)
+        hours = {arrival_hour(e.received_us) for e in row.entries if e.dialect != "resolved"}
+        if hours:
+            folders = {
+                (root / file_name(topic, hour, position, position + 1)).parent
+                for topic in (*TOPICS, QUARANTINE)
+                for hour in hours
+            }
+            names = [f"{start:020d}-*.json.zst" for start in starts]
+            return any(file for folder in folders for name in names for file in folder.glob(name))
+    return False
 
 
 def look_at_bronze(
@@ -160,8 +167,8 @@ def look_at_bronze(
 
 
 def _is_of(log: "SqliteLog", one: Range, files: Sequence[Named]) -> bool:
-    """Whether the log has rows that begin and end with the range, of the hour of its files: that
-    of its newest entry, or one before it.
+    """Whether the log has rows that begin and end with the range, with an entry that arrived in an
+    hour of its files. That needn't be when a row was appended: a replay may keep its first arrival.
     """
     rows = log.extents(one.first, 1)
     if not rows or rows[0].position != one.first:
@@ -169,12 +176,10 @@ def _is_of(log: "SqliteLog", one: Range, files: Sequence[Named]) -> bool:
     after = log.extents(one.after, 1)
     if (after[0].position if after else log.end()) != one.after:
         return False
-    hours = {_hours(file.arrived) for file in files}
-    return bool(hours & {rows[0].appended_us // _HOUR_US - n for n in (0, 1)})
-
-
-def _hours(arrived: str) -> int:
-    return round(datetime.fromisoformat(f"{arrived}:00:00+00:00").timestamp()) // 3_600
+    hours = {file.arrived for file in files}
+    return any(
+        arrival_hour(entry.received_us) in hours for row in log.rows(*one) for entry in row.entries
+    )
 
 
 # --- what the log has forgotten ---------------------------------------------------------------

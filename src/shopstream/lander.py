@@ -132,11 +132,8 @@ class Lander:
             )
 
     def _is_older_than_bronze(self) -> bool:
-        """Whether what comes next was landed before, and is not known to have been intended."""
-        if self._landed.intent(1):
-            return False
-        root, appended_us = self._settings.data_dir, self.waiting_since_us()
-        return is_landed(root, self._position, appended_us)
+        """Whether what comes next, after what is known to have been intended, was landed before."""
+        return is_landed(self._settings.data_dir, self._log, self._landed.intended())
 
     def _recover(self, stop: threading.Event, beat: "Beat | None") -> None:
         """Take over what bronze alone still has, and see to it that the rest is landed again."""
