@@ -47,7 +47,7 @@ LINES_MAX = 10_000
 LINES_FAILURES_MAX = 100
 """Once so many are found, no more lines are looked at: a small order could have MBs of them."""
 COPIES_MAX = 16
-"""What one event may be made into, each part with a copy of what they share: times its own bytes."""
+"""What an event may be made into, each part with a copy of what all share: times its own bytes."""
 EARLIEST_US = -62_135_596_800_000_000
 """0001-01-01T00:00:00Z, the first instant that can be written."""
 SHOWN_CHARS_MAX = 200
