@@ -20,7 +20,7 @@ Object: TypeAlias = dict[str, Any]
 
 FAULTS_MAX = 100
 """Faults of one list's elements that are told one by one."""
-SMALL_BYTES = 8 * 1024
+SMALL_BYTES = 32 * 1024
 """A smaller message may be made into as much as one of this size: many small products, each with
 the page and the referrer, come to more than COPIES_MAX times what was sent.
 """
