@@ -61,7 +61,7 @@ def test_more_events_than_a_micro_batch_may_hold_are_processed_message_by_messag
 
 
 def test_landing_holds_a_few_messages_events_at_a_time(tmp_path: Path) -> None:
-    many = purchases(5 * PIECE_EVENTS, 20, "/" * 2_000)
+    many = purchases(20 * PIECE_EVENTS, 20, "/" * 2_000)
     whole = Range(0, len(many.events))
     lake = FolderLake(tmp_path)
     tracemalloc.start()

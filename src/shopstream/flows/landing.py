@@ -16,7 +16,7 @@ from shopstream.ports import Lake, Row
 
 ZSTD_LEVEL = 1
 """Level 3 takes twice the time for files that are no smaller: ids don't repeat."""
-PIECE_EVENTS, PIECE_BYTES = 200, 1024 * 1024
+PIECE_EVENTS, PIECE_BYTES = 50, 1024 * 1024
 """So many messages of other dialects are landed at once, or as few as come to so many bytes."""
 _CHUNK_BYTES = 256 * 1024
 
