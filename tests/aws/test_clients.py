@@ -37,7 +37,7 @@ def failed(code: str, status: int = 400) -> ClientError:
             "RetryAttempts": 0,
         },
     }
-    return ClientError(response, "PutItem")  # type: ignore[arg-type]
+    return ClientError(response, "PutItem")  # type: ignore[arg-type]  # a part of a response
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_stage_of_one_machine_says_that_it_is_none_of_aws() -> None:
 )
 def test_settings_of_aws_are_checked(name: str, value: str, wanted: str) -> None:
     with pytest.raises(ConfigError, match=f"setting {name}.*{wanted}"):
-        Settings(**{name: value})  # type: ignore[arg-type]
+        Settings(**{name: value})  # type: ignore[arg-type]  # any setting
 
 
 def test_the_longest_prefix_makes_bucket_names_that_s3_allows() -> None:

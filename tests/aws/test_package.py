@@ -219,4 +219,4 @@ def test_without_a_package_index_it_says_so_and_leaves_nothing(
 @pytest.mark.parametrize(("arch", "python"), [("riscv", "3.13"), ("arm64", "3.10")])
 def test_a_target_that_lambda_has_not_is_an_error(tmp_path: Path, arch: str, python: str) -> None:
     with pytest.raises(ConfigError, match=r"3\.13"):
-        build_lambda(tmp_path / "x.zip", arch=arch, python=python)  # type: ignore[arg-type]
+        build_lambda(tmp_path / "x.zip", arch=arch, python=python)  # type: ignore[arg-type]  # a wrong one is given

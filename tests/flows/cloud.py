@@ -191,7 +191,7 @@ class Cloud:
         """Have the rules see what was added to histories, in the order in which it was."""
         while self.tables.inserted:
             user_id, sk, item = self.tables.inserted[0]
-            self.until_done(lambda u=user_id, c=(sk, item): self.make_offers(u, c))  # type: ignore[misc]
+            self.until_done(lambda u=user_id, c=(sk, item): self.make_offers(u, c))  # type: ignore[misc]  # bound now
             self.tables.inserted.pop(0)
 
     def make_offers(self, user_id: str, *chunks: tuple[str, bytes]) -> Offered:
@@ -217,7 +217,7 @@ class Cloud:
         """The clock comes by: live timers at its time, those of history at history's."""
         for historical in (False, True):
             until_us = history_watermark(self.items) if historical else self.now_us
-            self.until_done(lambda u=until_us, h=historical: self.fire(u, h))  # type: ignore[misc]
+            self.until_done(lambda u=until_us, h=historical: self.fire(u, h))  # type: ignore[misc]  # bound now
 
     def fire(self, until_us: int, historical: bool) -> None:
         for user_id in self.due(until_us, historical=historical):

@@ -87,10 +87,10 @@ def tell(cloud: Cloud, each: Callable[[Callable[[], Any]], Any] | None = None) -
         cloud.ingest(entry(*events), f"r{n}")
         while cloud.tables.inserted:
             user_id, sk, item = cloud.tables.inserted[0]
-            each(lambda u=user_id, c=(sk, item): cloud.make_offers(u, c))  # type: ignore[misc]
+            each(lambda u=user_id, c=(sk, item): cloud.make_offers(u, c))  # type: ignore[misc]  # bound now
             cloud.tables.inserted.pop(0)
     for until_us in (NOW_US - 25 * MINUTE_US, NOW_US):
-        each(lambda u=until_us: cloud.fire(u, False))  # type: ignore[misc]
+        each(lambda u=until_us: cloud.fire(u, False))  # type: ignore[misc]  # bound now
 
 
 def chunks_of(cloud: Cloud) -> list[tuple[str, bytes]]:
@@ -200,9 +200,9 @@ def test_the_clock_and_the_stream_may_look_at_a_user_at_the_same_time(
             "stream": partial(cloud.make_offers, "u1", (sk, item)),
         }
         other = looks["stream" if first == "clock" else "clock"]
-        cloud.life.write = _between(moment, other)  # type: ignore[method-assign]
+        cloud.life.write = _between(moment, other)  # type: ignore[method-assign]  # the other comes between
         looks[first]()
-        cloud.life.write = lambda: None  # type: ignore[method-assign]
+        cloud.life.write = lambda: None  # type: ignore[method-assign]  # no more
         for look in looks.values():
             look()
         rules = sorted(offer.rule for offer in cloud.offers())

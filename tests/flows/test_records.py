@@ -86,7 +86,7 @@ def test_a_process_that_dies_before_any_of_its_writes_leaves_nothing_undone_or_d
     once, dying = open_cloud(), open_cloud()
     for number, record in enumerate([*before, RECORDS[name], entry(PURCHASE)]):
         once.take(record, str(number))
-        dying.each_death(lambda r=record, n=number: dying.ingest(r, str(n)))  # type: ignore[misc]
+        dying.each_death(lambda r=record, n=number: dying.ingest(r, str(n)))  # type: ignore[misc]  # bound now
         dying.look()
     assert dying.snapshot() == once.snapshot()
 

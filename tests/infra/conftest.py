@@ -20,7 +20,7 @@ from tests.infra.needed import lacking, required, without
 from tests.infra.planned import Planned, planned
 from tests.infra.subscribers import RULES, subscribers
 from tests.infra.terraform import PROFILES, Stack, Unavailable
-from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it ships no types
 
 ZIPPED = b"PK\x05\x06" + bytes(18)  # an empty archive
 TAKES_S_MAX = 3_600

@@ -44,7 +44,7 @@ def _look_at_one_partition() -> None:
             self.items = {key: self.items[key]} if key in self.items else {}
         return every_item(self, *given, **named)
 
-    Table.query = query  # type: ignore[method-assign]
+    Table.query = query  # type: ignore[method-assign]  # moto's, bettered
 
 
 def _find_out_once() -> None:
@@ -56,14 +56,14 @@ def _find_out_once() -> None:
     backends.list_of_moto_modules = lambda: modules
     utils.method_names_from_class = functools.cache(utils.method_names_from_class)
     of_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
-    DomainDispatcherApplication.get_backend_for_host = of_host  # type: ignore[method-assign]
+    DomainDispatcherApplication.get_backend_for_host = of_host  # type: ignore[method-assign]  # moto's, bettered
 
 
 def _let_delete_markers_go() -> None:
     """Emptying a bucket with versions also deletes the marks of what was deleted before."""
     from moto.s3.models import FakeDeleteMarker
 
-    FakeDeleteMarker.dispose = lambda *_: None  # type: ignore[attr-defined]
+    FakeDeleteMarker.dispose = lambda *_: None  # type: ignore[attr-defined]  # moto's, bettered
 
 
 def _write_down_invocations(path: Path) -> None:
@@ -75,7 +75,7 @@ def _write_down_invocations(path: Path) -> None:
             file.write(json.dumps({"function": self.function_name, "event": given}) + "\n")
         return "null", False, ""
 
-    LambdaFunction._invoke_lambda = written_down  # type: ignore[method-assign]
+    LambdaFunction._invoke_lambda = written_down  # type: ignore[method-assign]  # moto's, watched
 
 
 def _answer_queries(failing: Path) -> None:
@@ -103,8 +103,8 @@ def _answer_queries(failing: Path) -> None:
             column_info=[{"Name": name, "Label": name, "Type": "varchar"} for name in names],
         )
 
-    AthenaBackend.start_query_execution = start_or_fail  # type: ignore[method-assign]
-    AthenaBackend.get_query_results = answer  # type: ignore[method-assign]
+    AthenaBackend.start_query_execution = start_or_fail  # type: ignore[method-assign]  # moto has no engine
+    AthenaBackend.get_query_results = answer  # type: ignore[method-assign]  # moto has no engine
 
 
 def _rows(asked: str, earlier: list[str]) -> list[dict[str, str]]:

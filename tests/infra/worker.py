@@ -82,7 +82,7 @@ class _Calls:
             client.meta.events.register("before-send.*.*", calls.send)
             return client
 
-        botocore.session.Session.create_client = create_client  # type: ignore[assignment,method-assign]
+        botocore.session.Session.create_client = create_client  # type: ignore[assignment,method-assign]  # each call is seen
 
     def fresh(self) -> list[Any]:
         """Calls on what no call was made on before."""
@@ -212,7 +212,7 @@ def _main() -> None:
 def _live(module: str, name: str, clock: _Clock, calls: _Calls, replies: IO[str]) -> None:
     function: Any = None
     # Opened anew: what a life had read ahead would be lost to the next.
-    for line in open(0, encoding="utf-8", buffering=1, closefd=False):  # noqa: SIM115
+    for line in open(0, encoding="utf-8", buffering=1, closefd=False):  # noqa: SIM115  # standard input, kept open
         asked = json.loads(line)
         clock.set(asked.get("now_us"))
         calls.faults = [Fault(**fault) for fault in asked.get("faults", ())]

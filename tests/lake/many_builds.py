@@ -11,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no types
 from pyiceberg.io.pyarrow import parquet_file_to_data_file
 from tests.lake.small_lake import DAY, SmallLake
 

@@ -34,7 +34,7 @@ def files_of(lake_dir: Path, names: Sequence[str], rows: int) -> list[DataFile]:
     have so many rows.
     """
     from pyarrow import ArrowException  # type: ignore[import-untyped]  # no types
-    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]  # no types
 
     found = []
     try:

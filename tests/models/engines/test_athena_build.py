@@ -191,7 +191,7 @@ def test_a_build_whose_time_is_up_is_gone_on_with_and_runs_nothing_twice(
     runs = 0
     while True:
         until = len(place.queries.run) + 3
-        builder.time_left_s = lambda until=until: 900.0 * (len(place.queries.run) < until)  # type: ignore[misc]
+        builder.time_left_s = lambda until=until: 900.0 * (len(place.queries.run) < until)  # type: ignore[misc]  # bound now
         runs += 1
         if builder.build().finished:
             break
